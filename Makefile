@@ -1,0 +1,87 @@
+# Every command of the project. Each target sets up what it needs, inside this folder.
+
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The first interpreter that is new enough. 3.13 and later work too, but have no in-process EVM.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+# A stamp carries the folder's name: a virtual environment does not survive being moved.
+STAMP := .venv/ready$(subst /,-,$(subst $() ,_,$(CURDIR)))
+SET_UP_FROM := requirements.lock package-lock.json .npmrc tools/bootstrap.py tools/environment.py
+
+RUN := .venv/bin/python -m
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export NO_COLOR := 1
+
+TESTS ?= tests
+ARGS ?=
+N ?= 10000
+SEED ?= 1
+PYTHON_CODE := $(wildcard deltaroll scripts tools)
+PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
+SOLIDITY_ALL := $(shell find contracts tests -name '*.sol' -not -path '*/.cache/*' 2>/dev/null)
+
+.PHONY: help setup compile sizes demo test lint format fuzz bench gas lock clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Install everything into .venv and node_modules (the other targets do it themselves)
+
+$(STAMP): $(SET_UP_FROM)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+	@touch $@
+
+compile: $(STAMP) ## Compile the contracts into build/contracts
+	@$(RUN) tools.compile
+
+sizes: $(STAMP) ## Compile and list the contracts by deployed size
+	@$(RUN) tools.compile --sizes
+
+demo: $(STAMP) ## Run the whole rollup on a local chain
+	@.venv/bin/ape run demo --network ethereum:local:foundry
+
+test: $(STAMP) ## Run the tests (TESTS=path, ARGS=pytest arguments)
+	@echo "Compiling the contracts"
+	@$(RUN) tools.compile
+	@echo "Running pytest over $(TESTS)"
+	@$(RUN) pytest $(TESTS) $(ARGS)
+
+lint: $(STAMP) ## Check style, types and the project's own rules
+	@echo "ruff check"; ruff check $(PYTHON_ALL)
+	@echo "ruff format"; ruff format --check $(PYTHON_ALL)
+	@echo "mypy"; mypy $(PYTHON_CODE)
+	@echo "protocol imports"; $(RUN) tools.lint.protocol_imports
+	@echo "twins"; $(RUN) tools.lint.twins
+ifneq ($(SOLIDITY_ALL),)
+	@echo "forge fmt"; forge fmt --check $(SOLIDITY_ALL)
+	@echo "solhint"; solhint --disc --noPoster --max-warnings 0 $(SOLIDITY_ALL)
+endif
+
+format: $(STAMP) ## Rewrite the sources in the project's style
+	@ruff check --fix --exit-zero --quiet $(PYTHON_ALL)
+	@ruff format $(PYTHON_ALL)
+ifneq ($(SOLIDITY_ALL),)
+	@forge fmt $(SOLIDITY_ALL)
+endif
+
+fuzz: $(STAMP) ## Compare both protocol implementations on N random cases (N=, SEED=)
+	@$(RUN) tests.fuzz --n $(N) --seed $(SEED)
+
+bench: $(STAMP) ## Measure the node
+	@$(RUN) benchmarks.run
+
+gas: $(STAMP) ## Measure the contracts
+	@$(RUN) benchmarks.gas
+
+lock: $(STAMP) ## Resolve the dependencies again, after a change in pyproject.toml or package.json
+	@$(RUN) tools.lock
+
+clean: ## Remove everything that is not in the repository's history
+	@rm -rf .venv node_modules .ape .build build cache out contracts/.cache \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {IMarginVault} from "./IMarginVault.sol";
+import {Header, IRollupInbox} from "./IRollupInbox.sol";
+
+/// @notice A withdrawal recorded in the exit tree of the L2 state.
+struct Exit {
+    /// Position in the exit tree; each is claimed at most once.
+    uint32 index;
+    /// 0: the collateral.
+    uint16 asset;
+    /// Who is paid.
+    address recipient;
+    /// Collateral units.
+    uint128 amount;
+}
+
+/// @title The door between L1 and L2.
+/// @notice Queues deposits and forced requests for L2, pays exits of settled batches.
+/// @dev Users approve the bridge. It calls nothing but its own token's `transferFrom` and `permit`
+/// for the caller, the vault and the inbox, so an approval can never be turned against its owner.
+/// Bodies of messages are packed:
+///
+/// | kind | body |
+/// |---|---|
+/// | 1 deposit | owner (20), account (4, 0: open a new one), amount (16) |
+/// | 2 forced exit | account (4), amount (16) |
+/// | 3 cancel all | account (4) |
+/// | 4 forced | 1 to 1,024 bytes: a transaction and its signatures |
+/// | 5 configure | 1 to 1,024 bytes |
+interface IBridge {
+    /// @notice A message joined the L1 queue.
+    event MessageQueued(
+        uint64 indexed index,
+        uint8 indexed kind,
+        address indexed sender,
+        uint64 time,
+        bytes body,
+        bytes32 queueHash
+    );
+
+    /// @notice An exit was paid.
+    event ExitClaimed(uint32 indexed exitIndex, address indexed recipient, uint128 amount);
+
+    /// @notice An account's owner cannot be the zero address.
+    error Bridge_ZeroOwner();
+
+    /// @notice No account has the id 0.
+    error Bridge_ZeroAccount();
+
+    /// @notice Nothing to deposit or to withdraw.
+    error Bridge_ZeroAmount();
+
+    /// @notice Deposits are at most 2^96 - 1 units.
+    error Bridge_AmountTooLarge(uint256 amount);
+
+    /// @notice The vault did not gain what was sent: tokens that take a fee are refused.
+    error Bridge_WrongAmountReceived(uint256 expected, uint256 received);
+
+    /// @notice The body of a message has 1 to 1,024 bytes.
+    error Bridge_BodyLength(uint256 length);
+
+    /// @notice Only the governor may configure.
+    error Bridge_NotGovernor(address caller);
+
+    /// @notice The queue has no message of this index yet.
+    error Bridge_UnknownMessage(uint64 index);
+
+    /// @notice The header is not that of a settled batch.
+    error Bridge_NotSettled(uint64 batchIndex);
+
+    /// @notice The bytes are not the globals of the settled state.
+    error Bridge_WrongGlobals();
+
+    /// @notice Only the collateral can be claimed.
+    error Bridge_UnknownAsset(uint16 asset);
+
+    /// @notice The branch has another number of siblings than its map says.
+    error Bridge_BranchLength(uint256 expected, uint256 given);
+
+    /// @notice The branch does not lead from this exit to the exit root.
+    error Bridge_WrongBranch();
+
+    /// @notice The exit was paid before.
+    error Bridge_AlreadyClaimed(uint32 exitIndex);
+
+    /// @notice The vault given at construction does not answer to this bridge.
+    error Bridge_WrongVault(address vault);
+
+    /// @notice The inbox given at construction cannot be right.
+    error Bridge_InvalidInbox(address inbox);
+
+    /// @notice Pays into an account, from anyone to anyone.
+    /// @param owner Owner of the account that is opened when `account` is 0.
+    /// @param account Account to credit, 0 to open one.
+    /// @param amount Collateral units, pulled from the caller.
+    function deposit(address owner, uint32 account, uint256 amount) external;
+
+    /// @notice `deposit` with an EIP-2612 permit instead of an approval.
+    /// @dev A permit that somebody submitted first does no harm: only the allowance counts.
+    /// @param owner Owner of the account that is opened when `account` is 0.
+    /// @param account Account to credit, 0 to open one.
+    /// @param amount Collateral units, pulled from the caller.
+    /// @param deadline Last second of the permit.
+    /// @param v Of the permit's signature.
+    /// @param r Of the permit's signature.
+    /// @param s Of the permit's signature.
+    function depositWithPermit(
+        address owner,
+        uint32 account,
+        uint256 amount,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice Asks L2, past the sequencer, to withdraw up to the account's free margin to its
+    /// owner.
+    /// @param account The caller's account.
+    /// @param amount The most to withdraw; the largest value means all there is.
+    function forceExit(uint32 account, uint128 amount) external;
+
+    /// @notice Kills every open order of an account.
+    /// @param account The caller's account.
+    function cancelAll(uint32 account) external;
+
+    /// @notice Puts a transaction on L2 past the sequencer.
+    /// @param body Transaction bytes and signatures, decoded on L2.
+    function force(bytes calldata body) external;
+
+    /// @notice Sets governed parameters.
+    /// @param body Decoded on L2.
+    function configure(bytes calldata body) external;
+
+    /// @notice Pays an exit to its recipient, whoever calls.
+    /// @param header Header of any settled batch whose state holds the exit.
+    /// @param globals The 216 bytes that hash to the header's post root.
+    /// @param exit The exit.
+    /// @param siblingMap Bit n: the sibling at level n (from the leaf) is given; else it is an
+    /// empty subtree.
+    /// @param siblings The given siblings, from the leaf up.
+    function claimExit(
+        Header calldata header,
+        bytes calldata globals,
+        Exit calldata exit,
+        uint32 siblingMap,
+        bytes32[] calldata siblings
+    ) external;
+
+    /// @notice Where the collateral is.
+    function vault() external view returns (IMarginVault);
+
+    /// @notice The collateral.
+    function token() external view returns (address);
+
+    /// @notice Which batches are settled.
+    function inbox() external view returns (IRollupInbox);
+
+    /// @notice The only sender of `configure`.
+    function governor() external view returns (address);
+
+    /// @notice Messages queued so far.
+    function queueCount() external view returns (uint64);
+
+    /// @notice Commitment to every message up to and including `index`.
+    function queueHash(uint64 index) external view returns (bytes32);
+
+    /// @notice Whether an exit was paid.
+    function isClaimed(uint32 exitIndex) external view returns (bool);
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+// Numbers that both twins and every proof depend on. A change here is a new protocol version.
+
+/// @dev Part of the parameter hash in every batch header.
+uint256 constant PROTOCOL_VERSION = 1;
+
+/// @dev Levels of the account tree: 16,777,215 accounts, id 0 is never used.
+uint256 constant ACCOUNT_DEPTH = 24;
+/// @dev Levels of the market tree: underlyings, series, grids and committees share one id space.
+uint256 constant MARKET_DEPTH = 16;
+/// @dev Levels of the append-only exit tree.
+uint256 constant EXIT_DEPTH = 32;
+/// @dev Levels of an account's order-slot tree: 4,096 orders alive at once.
+uint256 constant SLOT_DEPTH = 12;
+/// @dev Levels of the tree of chunk commitments: 256 chunks a batch.
+uint256 constant CHUNK_DEPTH = 8;
+
+/// @dev Positions an account may hold; bounds the cost of a margin check.
+uint256 constant MAX_POSITIONS = 64;
+/// @dev Scenarios of a risk grid (the PMRM_2 family has 33).
+uint256 constant MAX_SCENARIOS = 33;
+/// @dev Members of an oracle committee.
+uint256 constant MAX_SIGNERS = 16;
+
+/// @dev Rates, bands and factors are parts per million.
+uint256 constant PPM = 1_000_000;
+/// @dev Seconds that a chunk clock may lag the L1 time of its batch.
+uint256 constant MAX_CLOCK_LAG = 4 * 3600;
+/// @dev The L1 fee level moves 1/8 of the way to the previous batch's fee.
+uint256 constant FEE_LEVEL_SMOOTHING = 8;
+
+/// @dev Prices are unsigned and leave the sign bit free.
+uint256 constant MAX_PRICE = 2**63 - 1;
+/// @dev Largest amount of money one transaction may name, in collateral units.
+uint256 constant MAX_AMOUNT = 2**96 - 1;
+
+/// @dev Width of one scenario lane in a packed risk vector.
+uint256 constant LANE_BITS = 128;
+/// @dev 256-bit words that hold a packed risk vector on the Solidity side: 17.
+uint256 constant LANE_PAIRS = (MAX_SCENARIOS + 1) / 2;
+
+/// @dev Bytes: upper bound of calldata that a proof of a legal chunk may need (nodes refuse 131,072).
+uint256 constant MAX_CHUNK_WITNESS = 108_000;
+/// @dev Gas: upper bound of a legal chunk's transition proof (bar: 10M).
+uint256 constant MAX_CHUNK_GAS = 9_000_000;
+
+/// @dev Headers, branches, globals and ABI padding of every proof.
+uint256 constant WEIGHT_CHUNK_BYTES = 2_816;
+/// @dev Intrinsic gas, membership, removal and slashing.
+uint256 constant WEIGHT_CHUNK_GAS = 260_000;
+/// @dev Decoding and dispatch of any transaction.
+uint256 constant WEIGHT_TRANSACTION_GAS = 12_000;
+/// @dev Order checks and position updates of one fill, margin apart.
+uint256 constant WEIGHT_FILL_GAS = 40_000;
+/// @dev One margin check, positions apart.
+uint256 constant WEIGHT_MARGIN_GAS = 6_000;
+/// @dev One position of a margin check.
+uint256 constant WEIGHT_MARGIN_POSITION_GAS = 5_000;
+/// @dev Pricing one series under the whole grid.
+uint256 constant WEIGHT_MARK_GAS = 25_000;
+/// @dev Consuming one queue message; a forced one checks signatures inside.
+uint256 constant WEIGHT_MESSAGE_GAS = 25_000;
+/// @dev One signature recovered inside a forced transaction.
+uint256 constant WEIGHT_SIGNATURE_GAS = 8_000;
+/// @dev Calldata gas of one witness byte, none of them zero.
+uint256 constant WEIGHT_BYTE_GAS = 16;
+/// @dev One inner node of a multiproof, before and after.
+uint256 constant WEIGHT_HASH_GAS = 700;
+/// @dev Decode, encode and hash of an account, positions apart.
+uint256 constant WEIGHT_ACCOUNT_GAS = 16_000;
+/// @dev The same, of one position.
+uint256 constant WEIGHT_POSITION_GAS = 1_200;
+/// @dev Decode, encode and hash of an order slot.
+uint256 constant WEIGHT_SLOT_GAS = 9_000;
+/// @dev Decode, encode and hash of a market leaf, scenarios apart.
+uint256 constant WEIGHT_MARKET_GAS = 10_000;
+/// @dev The same, of every 32 bytes of the leaf.
+uint256 constant WEIGHT_MARKET_WORD_GAS = 1_600;
+/// @dev Append one exit.
+uint256 constant WEIGHT_EXIT_GAS = 6_000;
+/// @dev Id and length prefixes of a leaf in a witness.
+uint256 constant WEIGHT_HOLDER_BYTES = 8;

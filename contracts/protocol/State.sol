@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {
+    ACCOUNT_DEPTH,
+    EXIT_DEPTH,
+    MARKET_DEPTH,
+    MAX_CHUNK_GAS,
+    MAX_CHUNK_WITNESS,
+    SLOT_DEPTH,
+    WEIGHT_ACCOUNT_GAS,
+    WEIGHT_BYTE_GAS,
+    WEIGHT_EXIT_GAS,
+    WEIGHT_HASH_GAS,
+    WEIGHT_HOLDER_BYTES,
+    WEIGHT_MARKET_GAS,
+    WEIGHT_MARKET_WORD_GAS,
+    WEIGHT_POSITION_GAS,
+    WEIGHT_SLOT_GAS
+} from "./Constants.sol";
+import {Fault} from "./Fault.sol";
+import {
+    ACCOUNT_HEAD_BYTES,
+    COMMITTEE_HEAD_BYTES,
+    GRID_HEAD_BYTES,
+    POSITION_BYTES,
+    RISK_BYTES,
+    SCENARIO_BYTES,
+    SERIES_HEAD_BYTES,
+    SLOT_BYTES,
+    UNDERLYING_BYTES
+} from "./Leaf.sol";
+import {Account, Committee, Exit, Globals, Grid, Message, Position, Series, Slot, Underlying} from "./Types.sol";
+
+// The leaves of a witness, an undo journal, and the meter that keeps every chunk provable.
+//
+// `get` notes each leaf that a chunk touches and charges for it; `set` replaces leaves, which are immutable
+// values: nothing may write to a struct that a `get` returned, except for `state.globals`. A leaf that the
+// chunk needs and the witness does not open is a bad witness: a revert, never a fault.
+//
+// About memory: the compiler gives every struct that a function returns a zeroed copy before the function
+// starts. Where a function returns a struct that exists already, it hands that copy back, by setting the
+// free memory pointer to where the copy begins; nothing else can have been allocated yet.
+
+int256 constant INT64_BOUND = 1 << 63;
+int256 constant INT128_BOUND = 1 << 127;
+uint256 constant UINT32_BOUND = 1 << 32;
+uint256 constant UINT64_BOUND = 1 << 64;
+uint256 constant UINT128_BOUND = 1 << 128;
+
+/// @dev The witness does not open an account that the chunk touches.
+error Witness_MissingAccount(uint256 account);
+/// @dev The witness does not open an order slot that the chunk touches.
+error Witness_MissingSlot(uint256 slot);
+/// @dev The witness does not open a market that the chunk touches.
+error Witness_MissingMarket(uint256 market);
+/// @dev The witness opens fewer exit leaves than the chunk appends.
+error Witness_MissingExit(uint256 exit);
+
+/// @dev Weight of the chunk so far: gas and bytes that its proof may need at most, and leaves touched.
+struct Meter {
+    uint256 gas;
+    uint256 witness;
+    uint256 accounts;
+    uint256 markets;
+    uint256 exits;
+}
+
+/// @dev An order slot that the witness opens. `id`, `exists` and `slot` come first: the journal relies on
+/// it, as it does for accounts and markets.
+struct SlotEntry {
+    uint256 id;
+    bool exists;
+    Slot slot; // Only when it exists.
+    bool isTouched;
+    uint256 original; // The slot as the witness has it: where it is in memory, 0 for none.
+    bytes32 leafHash; // Of the original.
+}
+
+/// @dev An account that the witness opens.
+struct AccountEntry {
+    uint256 id;
+    bool exists;
+    Account account; // Only when it exists.
+    bool isTouched;
+    uint256 original; // The account as the witness has it: where it is in memory, 0 for none.
+    bytes32 leafHash; // Of the original.
+    bytes32 slotRoot; // Of the original.
+    uint256 slotsTouched;
+    uint256 siblings; // Of the slot tree: where they are in calldata.
+    SlotEntry[] slots; // Ascending by id.
+}
+
+/// @dev What a market leaf is.
+enum MarketType {
+    NONE,
+    GRID,
+    COMMITTEE,
+    UNDERLYING,
+    SERIES
+}
+
+/// @dev A market that the witness opens.
+struct MarketEntry {
+    uint256 id;
+    MarketType marketType;
+    uint256 leaf; // A Grid, Committee, Underlying or Series: where it is in memory.
+    bool isTouched;
+    uint256 original; // The leaf as the witness has it: where it is in memory, 0 for none.
+    bytes32 leafHash; // Of the original.
+}
+
+/// @dev The part of the rollup's state that a witness opens. Roots in `globals` are those before the chunk.
+struct State {
+    Globals globals;
+    Meter meter;
+    AccountEntry[] accounts; // Ascending by id.
+    MarketEntry[] markets; // Ascending by id.
+    Exit[] exits; // Appended by this chunk; as many places as the witness opens.
+    uint256 firstExit; // The place of `exits[0]` in the exit tree.
+    Message[] messages; // From the L1 queue, in order.
+    uint256 firstMessage; // The queue index of `messages[0]`.
+    uint256 journal; // The latest change inside a group: where it is in memory, 0 for none.
+    uint256 groups; // Groups that have begun and not ended.
+}
+
+/// @dev What `rollback` goes back to.
+struct Checkpoint {
+    uint256 journal;
+    Globals globals;
+}
+
+/// @dev Start a group of changes that `rollback` can undo; groups nest. Ends with `commit` or `rollback`.
+function begin(State memory state) pure returns (Checkpoint memory checkpoint) {
+    ++state.groups;
+    checkpoint.journal = state.journal;
+    Globals memory from = state.globals;
+    Globals memory to = checkpoint.globals;
+    // Fourteen words each; both are allocated.
+    assembly ("memory-safe") {
+        mcopy(to, from, 0x1c0)
+    }
+}
+
+/// @dev Keep the changes since the last `begin`.
+function commit(State memory state) pure {
+    if (--state.groups == 0) state.journal = 0;
+}
+
+/// @dev Undo the changes since the last `begin`, which returned `checkpoint`.
+function rollback(State memory state, Checkpoint memory checkpoint) pure {
+    --state.groups;
+    state.globals = checkpoint.globals;
+    uint256 change = state.journal;
+    uint256 end = checkpoint.journal;
+    // A change is four words: the change before it, an entry, and two words that `_write` found there.
+    assembly ("memory-safe") {
+        for {} iszero(eq(change, end)) { change := mload(change) } {
+            mcopy(add(mload(add(change, 0x20)), 0x20), add(change, 0x40), 0x40)
+        }
+    }
+    state.journal = end;
+}
+
+/// @dev Add to the chunk's weight; every witness byte also costs calldata gas. OVERWEIGHT when the chunk
+/// could no longer be proven within the bounds.
+function charge(State memory state, uint256 gasUnits, uint256 witness) pure returns (Fault) {
+    Meter memory meter = state.meter;
+    meter.gas += gasUnits + witness * WEIGHT_BYTE_GAS;
+    meter.witness += witness;
+    if (meter.gas > MAX_CHUNK_GAS || meter.witness > MAX_CHUNK_WITNESS) return Fault.OVERWEIGHT;
+    return Fault.NONE;
+}
+
+/// @dev Charge the `ordinal`-th distinct leaf (from 1) of a tree: its bytes and its new siblings.
+///
+/// The k-th leaf of a multiproof adds at most depth - floor(log2 k) siblings, because the shallow levels
+/// are shared by then. No tree has 2^depth leaves touched: the meter overflows long before.
+function chargeLeaf(State memory state, uint256 gasUnits, uint256 size, uint256 depth, uint256 ordinal)
+    pure
+    returns (Fault)
+{
+    uint256 siblings = depth;
+    while (ordinal > 1) {
+        ordinal >>= 1;
+        --siblings;
+    }
+    return charge(
+        state, gasUnits + siblings * WEIGHT_HASH_GAS, size + siblings * 32 + WEIGHT_HOLDER_BYTES
+    );
+}
+
+/// @dev Return an account's entry, and note that the chunk needs it. `exists` says whether there is one.
+function touchAccount(State memory state, uint256 accountId)
+    pure
+    returns (AccountEntry memory entry, Fault fault)
+{
+    uint256 found = _find(_pointer(state.accounts), accountId);
+    if (found == 0) revert Witness_MissingAccount(accountId);
+    assembly ("memory-safe") {
+        mstore(0x40, entry)
+        entry := found
+    }
+    if (!entry.isTouched) {
+        entry.isTouched = true;
+        uint256 count = entry.exists ? entry.account.positions.length : 0;
+        fault = chargeLeaf(
+            state,
+            WEIGHT_ACCOUNT_GAS + count * WEIGHT_POSITION_GAS,
+            ACCOUNT_HEAD_BYTES + count * POSITION_BYTES,
+            ACCOUNT_DEPTH,
+            ++state.meter.accounts
+        );
+    }
+}
+
+/// @dev Return an account. OVERWEIGHT; UNKNOWN_ACCOUNT.
+function getAccount(State memory state, uint256 accountId)
+    pure
+    returns (Account memory account, Fault fault)
+{
+    assembly ("memory-safe") {
+        mstore(0x40, account)
+    }
+    (AccountEntry memory entry, Fault touched) = touchAccount(state, accountId);
+    account = entry.account;
+    fault = touched == Fault.NONE && !entry.exists ? Fault.UNKNOWN_ACCOUNT : touched;
+}
+
+/// @dev Check that every field fits the leaf. OUT_OF_RANGE.
+function validateAccount(Account memory account) pure returns (Fault) {
+    if (account.cash < -INT128_BOUND || account.cash >= INT128_BOUND || account.epoch >= UINT32_BOUND) {
+        return Fault.OUT_OF_RANGE;
+    }
+    Position[] memory positions = account.positions;
+    uint256 count = positions.length;
+    for (uint256 i; i < count; ++i) {
+        int256 size = positions[i].size;
+        if (size < -INT64_BOUND || size >= INT64_BOUND) return Fault.OUT_OF_RANGE;
+    }
+    return Fault.NONE;
+}
+
+/// @dev Store an account that `validateAccount` has passed.
+function setAccount(State memory state, uint256 accountId, Account memory account) pure {
+    uint256 entry = _find(_pointer(state.accounts), accountId);
+    if (entry == 0) revert Witness_MissingAccount(accountId);
+    uint256 leaf;
+    assembly ("memory-safe") {
+        leaf := account
+    }
+    _write(state, entry, 1, leaf);
+}
+
+/// @dev Return an order slot, and whether it was ever used; its account is touched already.
+function getSlot(State memory state, uint256 accountId, uint256 slotId)
+    pure
+    returns (Slot memory slot, bool exists, Fault fault)
+{
+    assembly ("memory-safe") {
+        mstore(0x40, slot)
+    }
+    (AccountEntry memory account, SlotEntry memory entry) = _findSlot(state, accountId, slotId);
+    if (!entry.isTouched) {
+        entry.isTouched = true;
+        fault = chargeLeaf(state, WEIGHT_SLOT_GAS, SLOT_BYTES, SLOT_DEPTH, ++account.slotsTouched);
+    }
+    slot = entry.slot;
+    exists = entry.exists;
+}
+
+/// @dev Store an order slot.
+function setSlot(State memory state, uint256 accountId, uint256 slotId, Slot memory slot) pure {
+    (, SlotEntry memory entry) = _findSlot(state, accountId, slotId);
+    uint256 leaf;
+    uint256 pointer;
+    assembly ("memory-safe") {
+        leaf := slot
+        pointer := entry
+    }
+    _write(state, pointer, 1, leaf);
+}
+
+/// @dev Return the length of a market leaf's encoding, 0 when there is none.
+function getMarketSize(MarketEntry memory entry) pure returns (uint256) {
+    MarketType marketType = entry.marketType;
+    uint256 leaf = entry.leaf;
+    if (marketType == MarketType.SERIES) return SERIES_HEAD_BYTES + _toSeries(leaf).riskCount * RISK_BYTES;
+    if (marketType == MarketType.UNDERLYING) return UNDERLYING_BYTES;
+    if (marketType == MarketType.GRID) {
+        return GRID_HEAD_BYTES + _toGrid(leaf).scenarios.length * SCENARIO_BYTES;
+    }
+    if (marketType == MarketType.COMMITTEE) {
+        return COMMITTEE_HEAD_BYTES + _toCommittee(leaf).signers.length * 20;
+    }
+    return 0;
+}
+
+/// @dev Return a market's entry, and note that the chunk needs it. Its type is NONE when there is no leaf.
+function touchMarket(State memory state, uint256 marketId)
+    pure
+    returns (MarketEntry memory entry, Fault fault)
+{
+    uint256 found = _find(_pointer(state.markets), marketId);
+    if (found == 0) revert Witness_MissingMarket(marketId);
+    assembly ("memory-safe") {
+        mstore(0x40, entry)
+        entry := found
+    }
+    if (!entry.isTouched) {
+        entry.isTouched = true;
+        uint256 size = getMarketSize(entry);
+        fault = chargeLeaf(
+            state,
+            WEIGHT_MARKET_GAS + (size + 31) / 32 * WEIGHT_MARKET_WORD_GAS,
+            size,
+            MARKET_DEPTH,
+            ++state.meter.markets
+        );
+    }
+}
+
+/// @dev Return a series. OVERWEIGHT; UNKNOWN_MARKET when the leaf is absent or of another type. So do the
+/// three below.
+function getSeries(State memory state, uint256 marketId) pure returns (Series memory series, Fault fault) {
+    uint256 leaf;
+    (leaf, fault) = _getMarket(state, marketId, MarketType.SERIES);
+    assembly ("memory-safe") {
+        mstore(0x40, series)
+        series := leaf
+    }
+}
+
+/// @dev Return an underlying.
+function getUnderlying(State memory state, uint256 marketId)
+    pure
+    returns (Underlying memory underlying, Fault fault)
+{
+    uint256 leaf;
+    (leaf, fault) = _getMarket(state, marketId, MarketType.UNDERLYING);
+    assembly ("memory-safe") {
+        mstore(0x40, underlying)
+        underlying := leaf
+    }
+}
+
+/// @dev Return a risk grid.
+function getGrid(State memory state, uint256 marketId) pure returns (Grid memory grid, Fault fault) {
+    uint256 leaf;
+    (leaf, fault) = _getMarket(state, marketId, MarketType.GRID);
+    assembly ("memory-safe") {
+        mstore(0x40, grid)
+        grid := leaf
+    }
+}
+
+/// @dev Return an oracle committee.
+function getCommittee(State memory state, uint256 marketId)
+    pure
+    returns (Committee memory committee, Fault fault)
+{
+    uint256 leaf;
+    (leaf, fault) = _getMarket(state, marketId, MarketType.COMMITTEE);
+    assembly ("memory-safe") {
+        mstore(0x40, committee)
+        committee := leaf
+    }
+}
+
+/// @dev Store a market leaf.
+function setMarket(State memory state, uint256 marketId, Series memory series) pure {
+    uint256 leaf;
+    assembly ("memory-safe") {
+        leaf := series
+    }
+    _setMarket(state, marketId, MarketType.SERIES, leaf);
+}
+
+/// @dev Store a market leaf.
+function setMarket(State memory state, uint256 marketId, Underlying memory underlying) pure {
+    uint256 leaf;
+    assembly ("memory-safe") {
+        leaf := underlying
+    }
+    _setMarket(state, marketId, MarketType.UNDERLYING, leaf);
+}
+
+/// @dev Store a market leaf.
+function setMarket(State memory state, uint256 marketId, Grid memory grid) pure {
+    uint256 leaf;
+    assembly ("memory-safe") {
+        leaf := grid
+    }
+    _setMarket(state, marketId, MarketType.GRID, leaf);
+}
+
+/// @dev Store a market leaf.
+function setMarket(State memory state, uint256 marketId, Committee memory committee) pure {
+    uint256 leaf;
+    assembly ("memory-safe") {
+        leaf := committee
+    }
+    _setMarket(state, marketId, MarketType.COMMITTEE, leaf);
+}
+
+/// @dev Return the series' risk vector, scenarios 2i and 2i+1 in the low and high half of word i.
+function getLanes(Series memory series) pure returns (uint256[] memory) {
+    return series.lanes;
+}
+
+/// @dev Append an exit leaf and count its amount as withdrawn. OVERWEIGHT; OUT_OF_RANGE when the exit tree
+/// is full.
+function processExit(State memory state, Exit memory leaf) pure returns (Fault) {
+    Globals memory globals = state.globals;
+    uint256 count = globals.exitCount;
+    if (count + 1 >= UINT32_BOUND) return Fault.OUT_OF_RANGE;
+    Fault fault = chargeLeaf(state, WEIGHT_EXIT_GAS, 0, EXIT_DEPTH, ++state.meter.exits);
+    if (fault != Fault.NONE) return fault;
+    uint256 place = count - state.firstExit;
+    if (place >= state.exits.length) revert Witness_MissingExit(count);
+    state.exits[place] = leaf;
+    globals.exitCount = count + 1;
+    globals.withdrawn += leaf.amount;
+    return Fault.NONE;
+}
+
+/// @dev Store two words after an entry's id: whether or as what it exists, and where its leaf is.
+function _write(State memory state, uint256 entry, uint256 presence, uint256 leaf) pure {
+    if (state.groups != 0) {
+        uint256 change = state.journal;
+        assembly ("memory-safe") {
+            let next := mload(0x40)
+            mstore(0x40, add(next, 0x80))
+            mstore(next, change)
+            mstore(add(next, 0x20), entry)
+            mcopy(add(next, 0x40), add(entry, 0x20), 0x40)
+            change := next
+        }
+        state.journal = change;
+    }
+    assembly ("memory-safe") {
+        mstore(add(entry, 0x20), presence)
+        mstore(add(entry, 0x40), leaf)
+    }
+}
+
+/// @dev Find an entry by its first word in an array of pointers that ascend by it; 0 when there is none.
+function _find(uint256 array, uint256 id) pure returns (uint256 entry) {
+    // Halves the part that may hold the id until one entry is left; reads only inside the array.
+    assembly ("memory-safe") {
+        let count := mload(array)
+        if count {
+            let base := add(array, 0x20)
+            for {} gt(count, 1) {} {
+                let half := shr(1, count)
+                let middle := add(base, shl(5, half))
+                if iszero(gt(mload(mload(middle)), id)) { base := middle }
+                count := sub(count, half)
+            }
+            entry := mload(base)
+            entry := mul(entry, eq(mload(entry), id))
+        }
+    }
+}
+
+/// @dev Find an order slot that the witness opens, and its account.
+function _findSlot(State memory state, uint256 accountId, uint256 slotId)
+    pure
+    returns (AccountEntry memory account, SlotEntry memory entry)
+{
+    uint256 found = _find(_pointer(state.accounts), accountId);
+    if (found == 0) revert Witness_MissingAccount(accountId);
+    assembly ("memory-safe") {
+        mstore(0x40, account)
+        account := found
+    }
+    found = _find(_pointer(account.slots), slotId);
+    if (found == 0) revert Witness_MissingSlot(slotId);
+    assembly ("memory-safe") {
+        entry := found
+    }
+}
+
+function _getMarket(State memory state, uint256 marketId, MarketType marketType)
+    pure
+    returns (uint256, Fault)
+{
+    (MarketEntry memory entry, Fault fault) = touchMarket(state, marketId);
+    if (fault == Fault.NONE && entry.marketType != marketType) fault = Fault.UNKNOWN_MARKET;
+    return (entry.leaf, fault);
+}
+
+function _setMarket(State memory state, uint256 marketId, MarketType marketType, uint256 leaf) pure {
+    uint256 entry = _find(_pointer(state.markets), marketId);
+    if (entry == 0) revert Witness_MissingMarket(marketId);
+    _write(state, entry, uint256(marketType), leaf);
+}
+
+function _pointer(AccountEntry[] memory array) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := array
+    }
+}
+
+function _pointer(SlotEntry[] memory array) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := array
+    }
+}
+
+function _pointer(MarketEntry[] memory array) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := array
+    }
+}
+
+function _toSeries(uint256 pointer) pure returns (Series memory leaf) {
+    assembly ("memory-safe") {
+        mstore(0x40, leaf)
+        leaf := pointer
+    }
+}
+
+function _toGrid(uint256 pointer) pure returns (Grid memory leaf) {
+    assembly ("memory-safe") {
+        mstore(0x40, leaf)
+        leaf := pointer
+    }
+}
+
+function _toCommittee(uint256 pointer) pure returns (Committee memory leaf) {
+    assembly ("memory-safe") {
+        mstore(0x40, leaf)
+        leaf := pointer
+    }
+}

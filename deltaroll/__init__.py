@@ -1,0 +1,3 @@
+"""Deltaroll: an optimistic rollup for a derivatives exchange."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The state transition function: pure, integer-only, the twin of `contracts/protocol`."""

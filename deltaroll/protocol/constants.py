@@ -1,0 +1,83 @@
+"""Numbers that both twins and every proof depend on. A change here is a new protocol version."""
+
+from typing import Final
+
+PROTOCOL_VERSION: Final = 1
+"""Part of the parameter hash in every batch header."""
+
+ACCOUNT_DEPTH: Final = 24
+"""Levels of the account tree: 16,777,215 accounts, id 0 is never used."""
+MARKET_DEPTH: Final = 16
+"""Levels of the market tree: underlyings, series, grids and committees share one id space."""
+EXIT_DEPTH: Final = 32
+"""Levels of the append-only exit tree."""
+SLOT_DEPTH: Final = 12
+"""Levels of an account's order-slot tree: 4,096 orders alive at once."""
+CHUNK_DEPTH: Final = 8
+"""Levels of the tree of chunk commitments: 256 chunks a batch."""
+
+MAX_POSITIONS: Final = 64
+"""Positions an account may hold; bounds the cost of a margin check."""
+MAX_SCENARIOS: Final = 33
+"""Scenarios of a risk grid (the PMRM_2 family has 33)."""
+MAX_SIGNERS: Final = 16
+"""Members of an oracle committee."""
+
+PPM: Final = 1_000_000
+"""Rates, bands and factors are parts per million."""
+MAX_CLOCK_LAG: Final = 4 * 3600
+"""Seconds that a chunk clock may lag the L1 time of its batch."""
+FEE_LEVEL_SMOOTHING: Final = 8
+"""The L1 fee level moves 1/8 of the way to the previous batch's fee."""
+
+MAX_PRICE: Final = 2**63 - 1
+"""Prices are unsigned and leave the sign bit free."""
+MAX_AMOUNT: Final = 2**96 - 1
+"""Largest amount of money one transaction may name, in collateral units."""
+
+LANE_BITS: Final = 128
+"""Width of one scenario lane in a packed risk vector."""
+LANE_PAIRS: Final = (MAX_SCENARIOS + 1) // 2
+"""256-bit words that hold a packed risk vector on the Solidity side: 17."""
+
+MAX_CHUNK_WITNESS: Final = 108_000
+"""Bytes: upper bound of calldata that a proof of a legal chunk may need (nodes refuse 131,072)."""
+MAX_CHUNK_GAS: Final = 9_000_000
+"""Gas: upper bound of a legal chunk's transition proof (bar: 10M)."""
+
+WEIGHT_CHUNK_BYTES: Final = 2_816
+"""Headers, branches, globals and ABI padding of every proof."""
+WEIGHT_CHUNK_GAS: Final = 260_000
+"""Intrinsic gas, membership, removal and slashing."""
+WEIGHT_TRANSACTION_GAS: Final = 12_000
+"""Decoding and dispatch of any transaction."""
+WEIGHT_FILL_GAS: Final = 40_000
+"""Order checks and position updates of one fill, margin apart."""
+WEIGHT_MARGIN_GAS: Final = 6_000
+"""One margin check, positions apart."""
+WEIGHT_MARGIN_POSITION_GAS: Final = 5_000
+"""One position of a margin check."""
+WEIGHT_MARK_GAS: Final = 25_000
+"""Pricing one series under the whole grid."""
+WEIGHT_MESSAGE_GAS: Final = 25_000
+"""Consuming one queue message; a forced one checks signatures inside."""
+WEIGHT_SIGNATURE_GAS: Final = 8_000
+"""One signature recovered inside a forced transaction."""
+WEIGHT_BYTE_GAS: Final = 16
+"""Calldata gas of one witness byte, none of them zero."""
+WEIGHT_HASH_GAS: Final = 700
+"""One inner node of a multiproof, before and after."""
+WEIGHT_ACCOUNT_GAS: Final = 16_000
+"""Decode, encode and hash of an account, positions apart."""
+WEIGHT_POSITION_GAS: Final = 1_200
+"""The same, of one position."""
+WEIGHT_SLOT_GAS: Final = 9_000
+"""Decode, encode and hash of an order slot."""
+WEIGHT_MARKET_GAS: Final = 10_000
+"""Decode, encode and hash of a market leaf, scenarios apart."""
+WEIGHT_MARKET_WORD_GAS: Final = 1_600
+"""The same, of every 32 bytes of the leaf."""
+WEIGHT_EXIT_GAS: Final = 6_000
+"""Append one exit."""
+WEIGHT_HOLDER_BYTES: Final = 8
+"""Id and length prefixes of a leaf in a witness."""

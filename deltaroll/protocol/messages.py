@@ -1,0 +1,281 @@
+"""Messages of the L1 queue: deposits, forced requests, governance. Consumed in order, none skipped.
+
+What cannot be honoured is consumed as a counted no-op and leaves no other trace. Two faults are not
+no-ops: OVERWEIGHT, because the chunk is too full, and STALE_MARK, because the proposer could have
+marked first and must not shield anyone behind a stale mark.
+"""
+
+from dataclasses import replace
+
+from deltaroll.protocol.actions import (
+    COLLATERAL,
+    process_set_trading_key,
+    process_transfer,
+    process_withdraw,
+)
+from deltaroll.protocol.codec import decode_header, decode_transaction
+from deltaroll.protocol.configure import process_configure
+from deltaroll.protocol.constants import (
+    ACCOUNT_DEPTH,
+    MAX_AMOUNT,
+    WEIGHT_SIGNATURE_GAS,
+)
+from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fill import process_fill
+from deltaroll.protocol.margin import compute_margin
+from deltaroll.protocol.mark import process_mark
+from deltaroll.protocol.observe import process_observe
+from deltaroll.protocol.recovery import SIGNATURE_BYTES
+from deltaroll.protocol.signatures import compute_requests, validate_signature
+from deltaroll.protocol.state import (
+    UINT32_BOUND,
+    UINT128_BOUND,
+    State,
+    charge,
+    get_account,
+    get_message,
+    process_exit,
+    set_account,
+    touch_account,
+    validate_account,
+)
+from deltaroll.protocol.types import (
+    ZERO_ADDRESS,
+    Account,
+    AccountId,
+    Address,
+    Context,
+    Exit,
+    Fill,
+    Mark,
+    Message,
+    MessageKind,
+    Observe,
+    Queue,
+    SetTradingKey,
+    Timestamp,
+    Transaction,
+    Transfer,
+    Withdraw,
+)
+
+DEPOSIT_BYTES = 40
+FORCE_EXIT_BYTES = 20
+CANCEL_ALL_BYTES = 4
+MAX_ACCOUNTS = (1 << ACCOUNT_DEPTH) - 1
+
+
+def validate_length(body: bytes, length: int) -> None:
+    """Check a body of fixed length.
+
+    Raises
+    ------
+    TransitionFault
+        NON_CANONICAL.
+    """
+    if len(body) != length:
+        raise TransitionFault(Fault.NON_CANONICAL)
+
+
+def get_owned_account(state: State, account_id: AccountId, sender: Address) -> Account:
+    """Return an account that belongs to the L1 sender of a message.
+
+    Raises
+    ------
+    TransitionFault
+        UNKNOWN_ACCOUNT; BAD_SIGNATURE when it is somebody else's.
+    """
+    account = get_account(state, account_id)
+    if account.owner != sender:
+        raise TransitionFault(Fault.BAD_SIGNATURE)
+    return account
+
+
+def process_deposit(state: State, body: bytes) -> None:
+    """Credit a deposit: owner (20), account (4), amount (16).
+
+    An account that exists is credited whoever owns it; else a new one is opened for the owner. When
+    the tree is full the money goes back to the owner as an exit, so a deposit is never lost.
+
+    Raises
+    ------
+    TransitionFault
+        NON_CANONICAL; OUT_OF_RANGE and ZERO_AMOUNT for what the bridge refuses in the first place.
+    """
+    validate_length(body, DEPOSIT_BYTES)
+    owner = Address(body[:20])
+    account_id = AccountId(int.from_bytes(body[20:24], "big"))
+    amount = int.from_bytes(body[24:40], "big")
+    deposited = state.globals.deposited + amount
+    if amount == 0:
+        raise TransitionFault(Fault.ZERO_AMOUNT)
+    if amount > MAX_AMOUNT or deposited >= UINT128_BOUND:
+        raise TransitionFault(Fault.OUT_OF_RANGE)
+    count = state.globals.account_count
+    if account_id == 0 or account_id > count:
+        if count >= MAX_ACCOUNTS:
+            process_exit(state, Exit(COLLATERAL, owner, amount))
+            state.globals = replace(state.globals, deposited=deposited)
+            return
+        account_id = AccountId(count + 1)
+        touch_account(state, account_id)
+        after = Account(owner, ZERO_ADDRESS, Timestamp(0), 0, amount, 0, Timestamp(0), ())
+        state.globals = replace(state.globals, account_count=count + 1, deposited=deposited)
+    else:
+        account = get_account(state, account_id)
+        after = replace(account, cash=account.cash + amount)
+        validate_account(after)
+        state.globals = replace(state.globals, deposited=deposited)
+    set_account(state, account_id, after)
+
+
+def process_force_exit(state: State, sender: Address, body: bytes) -> None:
+    """Withdraw up to an account's free margin to its owner: account (4), amount (16).
+
+    Raises
+    ------
+    TransitionFault
+        NON_CANONICAL, UNKNOWN_ACCOUNT, BAD_SIGNATURE, ZERO_AMOUNT, MARGIN when nothing is free,
+        HALTED, STALE_MARK.
+    """
+    validate_length(body, FORCE_EXIT_BYTES)
+    account_id = AccountId(int.from_bytes(body[:4], "big"))
+    requested = int.from_bytes(body[4:20], "big")
+    account = get_owned_account(state, account_id, sender)
+    if requested == 0:
+        raise TransitionFault(Fault.ZERO_AMOUNT)
+    margin = compute_margin(state, account, state.globals.clock)
+    amount = min(requested, margin.equity - margin.initial, MAX_AMOUNT)
+    if amount <= 0:
+        raise TransitionFault(Fault.MARGIN)
+    after = replace(account, cash=account.cash - amount)
+    validate_account(after)
+    process_exit(state, Exit(COLLATERAL, account.owner, amount))
+    set_account(state, account_id, after)
+
+
+def process_cancel_all(state: State, sender: Address, body: bytes) -> None:
+    """Kill every order that an account has signed so far: account (4).
+
+    Raises
+    ------
+    TransitionFault
+        NON_CANONICAL, UNKNOWN_ACCOUNT, BAD_SIGNATURE, OUT_OF_RANGE after 2^31 epochs.
+    """
+    validate_length(body, CANCEL_ALL_BYTES)
+    account_id = AccountId(int.from_bytes(body, "big"))
+    account = get_owned_account(state, account_id, sender)
+    if account.epoch + 1 >= UINT32_BOUND // 2:
+        raise TransitionFault(Fault.OUT_OF_RANGE)
+    set_account(state, account_id, replace(account, epoch=account.epoch + 1))
+
+
+def decode_forced(body: bytes) -> tuple[Timestamp, Transaction, bytes]:
+    """Return clock, transaction and signatures of a Forced body.
+
+    Body: length of the data (2), the data in the form of a chunk with one transaction, the
+    signatures. The clock inside is only what expiries and ages are measured from.
+
+    Raises
+    ------
+    TransitionFault
+        Any of the decoder's; UNKNOWN_KIND for a queue transaction; NON_CANONICAL for none or a
+        second.
+    """
+    if len(body) < 2:
+        raise TransitionFault(Fault.TRUNCATED)
+    length = int.from_bytes(body[:2], "big")
+    if len(body) < 2 + length:
+        raise TransitionFault(Fault.TRUNCATED)
+    decoder = decode_header(body[2 : 2 + length])
+    transaction = decode_transaction(decoder)
+    if transaction is None:
+        raise TransitionFault(Fault.NON_CANONICAL)
+    if isinstance(transaction, Queue):
+        raise TransitionFault(Fault.UNKNOWN_KIND)
+    if decode_transaction(decoder) is not None:
+        raise TransitionFault(Fault.NON_CANONICAL)
+    return decoder.clock, transaction, body[2 + length :]
+
+
+def process_forced(state: State, body: bytes, context: Context) -> None:
+    """Run any signed transaction, its signatures checked here against the state as it is now.
+
+    Raises
+    ------
+    TransitionFault
+        What `decode_forced` and the transaction's process raise; SIGNATURE_COUNT, BAD_SIGNATURE.
+    """
+    _, transaction, signatures = decode_forced(body)
+    requests = compute_requests(transaction)
+    if len(signatures) != SIGNATURE_BYTES * len(requests):
+        raise TransitionFault(Fault.SIGNATURE_COUNT)
+    charge(state, len(requests) * WEIGHT_SIGNATURE_GAS, 0)
+    for position, request in enumerate(requests):
+        signature = signatures[position * SIGNATURE_BYTES : (position + 1) * SIGNATURE_BYTES]
+        validate_signature(state, request, signature, context.domain, state.globals.clock)
+    match transaction:
+        case Fill():
+            process_fill(state, transaction, None, True)
+        case Transfer():
+            process_transfer(state, transaction)
+        case Withdraw():
+            process_withdraw(state, transaction)
+        case SetTradingKey():
+            process_set_trading_key(state, transaction)
+        case Observe():
+            process_observe(state, transaction)
+        case Mark():
+            process_mark(state, transaction)
+
+
+def process_message(state: State, message: Message, context: Context) -> None:
+    """Do what a message asks for.
+
+    Raises
+    ------
+    TransitionFault
+        What the five processes above raise; UNKNOWN_KIND.
+    """
+    match message.kind:
+        case MessageKind.DEPOSIT:
+            process_deposit(state, message.body)
+        case MessageKind.FORCE_EXIT:
+            process_force_exit(state, message.sender, message.body)
+        case MessageKind.CANCEL_ALL:
+            process_cancel_all(state, message.sender, message.body)
+        case MessageKind.FORCED:
+            process_forced(state, message.body, context)
+        case MessageKind.CONFIGURE:
+            process_configure(state, message.body)
+        case _:
+            raise TransitionFault(Fault.UNKNOWN_KIND)
+
+
+def process_queue(state: State, context: Context) -> Fault:
+    """Consume the next message of the queue.
+
+    Returns
+    -------
+    Fault
+        Why the message was a no-op; NONE when it was honoured.
+
+    Raises
+    ------
+    TransitionFault
+        QUEUE_OVERRUN past the header's range; OVERWEIGHT, STALE_MARK.
+    """
+    index = state.globals.queue_index
+    if index >= context.queue_end:
+        raise TransitionFault(Fault.QUEUE_OVERRUN)
+    message = get_message(state, index)
+    outcome = Fault.NONE
+    try:
+        process_message(state, message, context)
+    except TransitionFault as problem:
+        if problem.fault in (Fault.OVERWEIGHT, Fault.STALE_MARK):
+            raise
+        outcome = problem.fault
+    skipped = state.globals.skipped + (outcome != Fault.NONE)
+    state.globals = replace(state.globals, queue_index=index + 1, skipped=skipped)
+    return outcome

@@ -1,0 +1,177 @@
+"""Signatures: which ones a chunk must carry, in which order, and by whom.
+
+A chunk's signatures stand in their own section, 64 bytes each, in the order in which the
+transactions require them. The state before the chunk decides whose key is right: a change of key
+takes effect with the next chunk. A transition takes them as good; a bad one has its own proof.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from deltaroll.protocol.codec import decode_header, iterate_transactions
+from deltaroll.protocol.eip712 import (
+    compute_digest,
+    hash_observation,
+    hash_order,
+    hash_set_trading_key,
+    hash_transfer,
+    hash_withdraw,
+)
+from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.recovery import SIGNATURE_BYTES, recover_signer
+from deltaroll.protocol.state import State, get_committee, get_underlying, touch_account
+from deltaroll.protocol.types import (
+    ZERO_ADDRESS,
+    Account,
+    Committee,
+    Fill,
+    MarketId,
+    Observe,
+    SetTradingKey,
+    Timestamp,
+    Transaction,
+    Transfer,
+    Withdraw,
+)
+
+
+class Role(IntEnum):
+    """Who may sign."""
+
+    OWNER = 0
+    """The account's owner."""
+    TRADER = 1
+    """The account's owner, or its trading key while that lives."""
+    ORACLE = 2
+    """A member of the underlying's committee."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRequest:
+    """One signature that a transaction requires."""
+
+    role: Role
+    subject: int
+    """Account id, or the underlying's market id for ORACLE."""
+    signer: int
+    """Index in the committee for ORACLE, else 0."""
+    struct_hash: bytes
+
+
+def compute_requests(transaction: Transaction) -> tuple[SignatureRequest, ...]:
+    """Return the signatures that a transaction requires: maker before taker, oracle members
+    ascending.
+    """
+    match transaction:
+        case Fill():
+            requests = []
+            if (order := transaction.maker_order) is not None:
+                struct_hash = hash_order(transaction.maker, transaction.maker_slot, order)
+                requests.append(SignatureRequest(Role.TRADER, transaction.maker, 0, struct_hash))
+            if (order := transaction.taker_order) is not None:
+                struct_hash = hash_order(transaction.taker, transaction.taker_slot, order)
+                requests.append(SignatureRequest(Role.TRADER, transaction.taker, 0, struct_hash))
+            return tuple(requests)
+        case Transfer():
+            struct_hash = hash_transfer(transaction)
+            return (SignatureRequest(Role.OWNER, transaction.sender, 0, struct_hash),)
+        case Withdraw():
+            struct_hash = hash_withdraw(transaction)
+            return (SignatureRequest(Role.OWNER, transaction.account, 0, struct_hash),)
+        case SetTradingKey():
+            struct_hash = hash_set_trading_key(transaction)
+            return (SignatureRequest(Role.OWNER, transaction.account, 0, struct_hash),)
+        case Observe():
+            return tuple(
+                SignatureRequest(
+                    Role.ORACLE,
+                    transaction.market,
+                    entry.signer,
+                    hash_observation(transaction.market, entry),
+                )
+                for entry in transaction.observations
+            )
+        case _:
+            return ()
+
+
+def validate_account_signer(account: Account, role: Role, signer: bytes, clock: Timestamp) -> None:
+    """Check that `signer` may sign for an account in `role`.
+
+    Raises
+    ------
+    TransitionFault
+        BAD_SIGNATURE.
+    """
+    if signer == account.owner:
+        return
+    if role == Role.TRADER and signer == account.trading_key and clock <= account.key_expiry:
+        return
+    raise TransitionFault(Fault.BAD_SIGNATURE)
+
+
+def validate_oracle_signer(committee: Committee, index: int, signer: bytes) -> None:
+    """Check that `signer` is the committee's member at `index`.
+
+    Raises
+    ------
+    TransitionFault
+        BAD_SIGNATURE.
+    """
+    if index >= len(committee.signers) or committee.signers[index] != signer:
+        raise TransitionFault(Fault.BAD_SIGNATURE)
+
+
+def validate_signature(
+    state: State, request: SignatureRequest, signature: bytes, domain: bytes, clock: Timestamp
+) -> None:
+    """Check one signature against the keys in `state`.
+
+    Raises
+    ------
+    TransitionFault
+        BAD_SIGNATURE, also when account, underlying or committee do not exist; OVERWEIGHT.
+    """
+    signer = recover_signer(compute_digest(domain, request.struct_hash), signature)
+    if signer == ZERO_ADDRESS:
+        raise TransitionFault(Fault.BAD_SIGNATURE)
+    if request.role == Role.ORACLE:
+        underlying = get_underlying(state, MarketId(request.subject))
+        committee = get_committee(state, underlying.params.committee)
+        validate_oracle_signer(committee, request.signer, signer)
+        return
+    account = touch_account(state, request.subject)  # type: ignore[arg-type]
+    if account is None:
+        raise TransitionFault(Fault.BAD_SIGNATURE)
+    validate_account_signer(account, request.role, signer, clock)
+
+
+def compute_chunk_requests(data: bytes) -> tuple[Timestamp, tuple[SignatureRequest, ...]]:
+    """Return the clock of a chunk and all signatures that it requires.
+
+    Raises
+    ------
+    TransitionFault
+        Any of the decoder's.
+    """
+    decoder = decode_header(data)
+    requests: list[SignatureRequest] = []
+    for transaction in iterate_transactions(decoder):
+        requests.extend(compute_requests(transaction))
+    return decoder.clock, tuple(requests)
+
+
+def validate_signatures(state: State, data: bytes, signatures: bytes, domain: bytes) -> None:
+    """Check a chunk's signature section against the state before the chunk.
+
+    Raises
+    ------
+    TransitionFault
+        Any of the decoder's; SIGNATURE_COUNT, then BAD_SIGNATURE.
+    """
+    clock, requests = compute_chunk_requests(data)
+    if len(signatures) != SIGNATURE_BYTES * len(requests):
+        raise TransitionFault(Fault.SIGNATURE_COUNT)
+    for position, request in enumerate(requests):
+        signature = signatures[position * SIGNATURE_BYTES : (position + 1) * SIGNATURE_BYTES]
+        validate_signature(state, request, signature, domain, clock)

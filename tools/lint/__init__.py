@@ -1,0 +1,1 @@
+"""The project's own linters: rules of the protocol layer that no general tool knows."""
