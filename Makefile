@@ -24,7 +24,8 @@ PYTHON_CODE := $(wildcard deltaroll scripts tools)
 PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY_ALL := $(shell find contracts tests -name '*.sol' -not -path '*/.cache/*' 2>/dev/null)
 
-.PHONY: help setup compile sizes demo test lint format fuzz bench gas lock clean
+.PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
+	format fuzz bench gas lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,29 +38,39 @@ $(STAMP): $(SET_UP_FROM)
 	@touch $@
 
 compile: $(STAMP) ## Compile the contracts into build/contracts
-	@$(RUN) tools.compile
+	@$(RUN) tools.build
 
 sizes: $(STAMP) ## Compile and list the contracts by deployed size
-	@$(RUN) tools.compile --sizes
+	@$(RUN) tools.build --sizes
 
 demo: $(STAMP) ## Run the whole rollup on a local chain
+	@$(RUN) tools.build
 	@.venv/bin/ape run demo --network ethereum:local:foundry
 
 test: $(STAMP) ## Run the tests (TESTS=path, ARGS=pytest arguments)
 	@echo "Compiling the contracts"
-	@$(RUN) tools.compile
+	@$(RUN) tools.build
 	@echo "Running pytest over $(TESTS)"
 	@$(RUN) pytest $(TESTS) $(ARGS)
 
 lint: $(STAMP) ## Check style, types and the project's own rules
-	@echo "ruff check"; ruff check $(PYTHON_ALL)
-	@echo "ruff format"; ruff format --check $(PYTHON_ALL)
-	@echo "mypy"; mypy $(PYTHON_CODE)
-	@echo "protocol imports"; $(RUN) tools.lint.protocol_imports
-	@echo "twins"; $(RUN) tools.lint.twins
+	@$(MAKE) --keep-going lint-style lint-types lint-protocol lint-solidity
+
+lint-style:
+	ruff check $(PYTHON_ALL)
+	ruff format --check $(PYTHON_ALL)
+
+lint-types:
+	mypy $(PYTHON_CODE)
+
+lint-protocol:
+	python -m tools.lint.protocol_imports
+	python -m tools.lint.twins
+
+lint-solidity:
 ifneq ($(SOLIDITY_ALL),)
-	@echo "forge fmt"; forge fmt --check $(SOLIDITY_ALL)
-	@echo "solhint"; solhint --disc --noPoster --max-warnings 0 $(SOLIDITY_ALL)
+	forge fmt --check $(SOLIDITY_ALL)
+	solhint --disc --noPoster --max-warnings 0 $(SOLIDITY_ALL)
 endif
 
 format: $(STAMP) ## Rewrite the sources in the project's style

@@ -51,9 +51,11 @@ def run(*command: str | Path) -> None:
 
 def create_environment() -> None:
     """Make a new `.venv`: one that was moved, or grown from an older lock, cannot be trusted."""
+    # Whoever activated `.venv` runs this with the interpreter that is about to go.
+    interpreter = getattr(sys, "_base_executable", sys.executable)
     if VENV.exists():
         shutil.rmtree(VENV)
-    subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    subprocess.run([interpreter, "-m", "venv", str(VENV)], check=True)
 
 
 def install_python_packages() -> None:
@@ -109,7 +111,7 @@ def check() -> None:
     for tool in ("node", *FOUNDRY_TOOLS):
         run(BIN / tool, "--version")
     run(ROOT / "tools" / "solc" / "solc-v0.8.37", "--version")
-    run(BIN / "python", "-c", "import ape, deltaroll, tools.compile")
+    run(BIN / "python", "-c", "import ape, deltaroll, tools.build")
 
 
 STEPS = (

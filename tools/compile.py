@@ -11,7 +11,6 @@ settings have changed.
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import json
@@ -20,7 +19,6 @@ import posixpath
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,9 +30,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-
-CODE_SIZE_LIMIT = 24_576
-"""EIP-170: the longest deployed bytecode that mainnet takes."""
 
 CACHE_FORMAT = 1
 """Part of every cache key: raise it when what is stored changes."""
@@ -372,27 +367,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def main() -> int:
-    """Compile everything and say how long it took."""
-    parser = argparse.ArgumentParser(description="Compile contracts/ into build/contracts/.")
-    parser.add_argument("--sizes", action="store_true", help="list the deployed sizes")
-    arguments = parser.parse_args()
-    started = time.monotonic()
-    try:
-        artifacts = compile_contracts()
-    except CompileError as error:
-        print(error, file=sys.stderr)
-        return 1
-    if arguments.sizes:
-        deployable = [artifact for artifact in artifacts.values() if artifact.bytecode]
-        for artifact in sorted(deployable, key=lambda item: -len(item.deployed_bytecode)):
-            size = len(artifact.deployed_bytecode)
-            print(f"{size:>7,} of {CODE_SIZE_LIMIT:,} bytes  {artifact.name}")
-    print(f"{len(artifacts)} contracts in build/contracts ({time.monotonic() - started:.1f} s)")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

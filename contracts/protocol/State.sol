@@ -15,6 +15,7 @@ import {
     WEIGHT_HOLDER_BYTES,
     WEIGHT_MARKET_GAS,
     WEIGHT_MARKET_WORD_GAS,
+    WEIGHT_MESSAGE_GAS,
     WEIGHT_POSITION_GAS,
     WEIGHT_SLOT_GAS
 } from "./Constants.sol";
@@ -44,6 +45,8 @@ import {Account, Committee, Exit, Globals, Grid, Message, Position, Series, Slot
 
 int256 constant INT64_BOUND = 1 << 63;
 int256 constant INT128_BOUND = 1 << 127;
+/// @dev Kind, sender, time and body length of a message in a witness.
+uint256 constant MESSAGE_HEAD_BYTES = 31;
 uint256 constant UINT32_BOUND = 1 << 32;
 uint256 constant UINT64_BOUND = 1 << 64;
 uint256 constant UINT128_BOUND = 1 << 128;
@@ -54,6 +57,8 @@ error Witness_MissingAccount(uint256 account);
 error Witness_MissingSlot(uint256 slot);
 /// @dev The witness does not open a market that the chunk touches.
 error Witness_MissingMarket(uint256 market);
+/// @dev The witness does not hold a message that the chunk consumes.
+error Witness_MissingMessage(uint256 index);
 /// @dev The witness opens fewer exit leaves than the chunk appends.
 error Witness_MissingExit(uint256 exit);
 
@@ -64,6 +69,7 @@ struct Meter {
     uint256 accounts;
     uint256 markets;
     uint256 exits;
+    uint256 messages;
 }
 
 /// @dev An order slot that the witness opens. `id`, `exists` and `slot` come first: the journal relies on
@@ -122,6 +128,11 @@ struct State {
     uint256 firstMessage; // The queue index of `messages[0]`.
     uint256 journal; // The latest change inside a group: where it is in memory, 0 for none.
     uint256 groups; // Groups that have begun and not ended.
+    bytes32 rootBefore; // The state root that the globals of the witness hash to.
+    uint256 accountSiblings; // Of the account tree: where they are in calldata. So are the two below.
+    uint256 marketSiblings;
+    uint256 exitSiblings;
+    bytes buffer; // For one leaf at a time, encoded.
 }
 
 /// @dev What `rollback` goes back to.
@@ -160,6 +171,11 @@ function rollback(State memory state, Checkpoint memory checkpoint) pure {
         }
     }
     state.journal = end;
+}
+
+/// @dev Start a chunk: nothing weighed. A witness is decoded for one chunk, so nothing is touched either.
+function resetMeter(State memory state) pure {
+    state.meter = Meter(0, 0, 0, 0, 0, 0);
 }
 
 /// @dev Add to the chunk's weight; every witness byte also costs calldata gas. OVERWEIGHT when the chunk
@@ -214,7 +230,7 @@ function touchAccount(State memory state, uint256 accountId)
     }
 }
 
-/// @dev Return an account. OVERWEIGHT; UNKNOWN_ACCOUNT.
+/// @dev Return an account. OVERWEIGHT; UNKNOWN_ACCOUNT, also for an id that the tree has no place for.
 function getAccount(State memory state, uint256 accountId)
     pure
     returns (Account memory account, Fault fault)
@@ -222,6 +238,7 @@ function getAccount(State memory state, uint256 accountId)
     assembly ("memory-safe") {
         mstore(0x40, account)
     }
+    if (accountId >> ACCOUNT_DEPTH != 0) return (account, Fault.UNKNOWN_ACCOUNT);
     (AccountEntry memory entry, Fault touched) = touchAccount(state, accountId);
     account = entry.account;
     fault = touched == Fault.NONE && !entry.exists ? Fault.UNKNOWN_ACCOUNT : touched;
@@ -401,6 +418,22 @@ function setMarket(State memory state, uint256 marketId, Committee memory commit
         leaf := committee
     }
     _setMarket(state, marketId, MarketType.COMMITTEE, leaf);
+}
+
+/// @dev Return a queue message and charge for its place in the witness. OVERWEIGHT.
+function getMessage(State memory state, uint256 index)
+    pure
+    returns (Message memory message, Fault fault)
+{
+    assembly ("memory-safe") {
+        mstore(0x40, message)
+    }
+    // The caller counts up from `firstMessage`.
+    uint256 place = index - state.firstMessage;
+    if (place >= state.messages.length) revert Witness_MissingMessage(index);
+    message = state.messages[place];
+    ++state.meter.messages;
+    fault = charge(state, WEIGHT_MESSAGE_GAS, MESSAGE_HEAD_BYTES + message.body.length);
 }
 
 /// @dev Return the series' risk vector, scenarios 2i and 2i+1 in the low and high half of word i.

@@ -140,6 +140,8 @@ def decode_order(decoder: Decoder, market: MarketId, is_buy: bool) -> Order:
     nonce = decode_number(reader, NONCE_BITS)
     epoch = decode_number(reader, EPOCH_BITS)
     expiry = Timestamp(decoder.clock + decode_number(reader, EXPIRY_BITS))
+    if expiry >> CLOCK_BITS != 0:
+        raise TransitionFault(Fault.OUT_OF_RANGE)
     time_in_force = decode_bits(reader, 2)
     if time_in_force > TimeInForce.FOK:
         raise TransitionFault(Fault.NON_CANONICAL)

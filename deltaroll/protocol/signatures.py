@@ -19,7 +19,13 @@ from deltaroll.protocol.eip712 import (
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.recovery import SIGNATURE_BYTES, recover_signer
-from deltaroll.protocol.state import State, get_committee, get_underlying, touch_account
+from deltaroll.protocol.state import (
+    State,
+    get_committee,
+    get_underlying,
+    reset_meter,
+    touch_account,
+)
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
@@ -161,17 +167,27 @@ def compute_chunk_requests(data: bytes) -> tuple[Timestamp, tuple[SignatureReque
     return decoder.clock, tuple(requests)
 
 
-def validate_signatures(state: State, data: bytes, signatures: bytes, domain: bytes) -> None:
-    """Check a chunk's signature section against the state before the chunk.
+def compute_bad_signature(
+    state: State, data: bytes, signatures: bytes, domain: bytes
+) -> tuple[Fault, int] | None:
+    """Return what is wrong with a chunk's signature section, and at which position; None when
+    nothing.
 
-    Raises
-    ------
-    TransitionFault
-        Any of the decoder's; SIGNATURE_COUNT, then BAD_SIGNATURE.
+    `state` is the one before the chunk. The whole section's length is judged before any signature.
+    Data that does not decode requires nothing here: the transition proof shows its fault.
     """
-    clock, requests = compute_chunk_requests(data)
+    try:
+        clock, requests = compute_chunk_requests(data)
+    except TransitionFault:
+        return None
     if len(signatures) != SIGNATURE_BYTES * len(requests):
-        raise TransitionFault(Fault.SIGNATURE_COUNT)
+        return Fault.SIGNATURE_COUNT, 0
     for position, request in enumerate(requests):
         signature = signatures[position * SIGNATURE_BYTES : (position + 1) * SIGNATURE_BYTES]
-        validate_signature(state, request, signature, domain, clock)
+        # Each signature is proven alone: what one touches does not weigh on the next.
+        reset_meter(state)
+        try:
+            validate_signature(state, request, signature, domain, clock)
+        except TransitionFault:
+            return Fault.BAD_SIGNATURE, position
+    return None

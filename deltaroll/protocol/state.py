@@ -264,8 +264,11 @@ def get_account(state: State, account_id: AccountId) -> Account:
     Raises
     ------
     TransitionFault
-        OVERWEIGHT; UNKNOWN_ACCOUNT.
+        OVERWEIGHT; UNKNOWN_ACCOUNT, also for an id that the tree has no place for (a queue message
+        may name one): no witness could open it.
     """
+    if account_id >> ACCOUNT_DEPTH != 0:
+        raise TransitionFault(Fault.UNKNOWN_ACCOUNT)
     account = touch_account(state, account_id)
     if account is None:
         raise TransitionFault(Fault.UNKNOWN_ACCOUNT)

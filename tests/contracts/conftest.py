@@ -2,7 +2,7 @@
 
 import pytest
 from ape import project
-from tests.contracts.support import BOND, Rollup, deploy_rollup
+from tests.contracts.support import BOND, Rollup, create_address, deploy_rollup
 
 FUNDS = 1_000_000 * 10**6
 
@@ -60,6 +60,16 @@ def deploy(deployer, sequencer, governor):
 
 
 @pytest.fixture(scope="session")
+def create_at():
+    """Where an account's contract goes, `offset` transactions from now."""
+
+    def create_at(account, offset: int = 0) -> str:
+        return create_address(account.address, account.nonce + offset)
+
+    return create_at
+
+
+@pytest.fixture(scope="session")
 def rollup(deploy, deployer, sequencer, proposer, alice):
     """A rollup with two bonded proposers; Alice has collateral and approved the bridge."""
     rollup = deploy(deployer.deploy(project.MockUSDC))
@@ -70,31 +80,31 @@ def rollup(deploy, deployer, sequencer, proposer, alice):
     return rollup
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def token(rollup):
     return rollup.token
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def vault(rollup):
     return rollup.vault
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def bridge(rollup):
     return rollup.bridge
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def inbox(rollup):
     return rollup.inbox
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def prover(rollup):
     return rollup.prover
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def genesis(rollup):
     return rollup.genesis

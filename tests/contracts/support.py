@@ -58,6 +58,7 @@ CONTRACTS = (
     "Bridge",
     "RollupInbox",
     "FraudProver",
+    "Caller",
     "MockUSDC",
     "MockVerifier",
     "SwitchToken",
@@ -81,7 +82,7 @@ def outcome(method: Any, *arguments: Any, sender: Any, value: int = 0, gas: int 
 
 def deployment_outcome(contract: Any, *arguments: Any, sender: Any) -> Any:
     """Simulate a deployment at the sender's next address."""
-    code = contract.serialize_transaction(*arguments).data
+    code = contract(*arguments).data
     return _simulate({"from": _address(sender), "data": "0x" + bytes(code).hex()})
 
 
@@ -274,8 +275,13 @@ def verdict(fault: int) -> bytes:
 
 
 def remove(
-    rollup: Rollup, challenger: AccountAPI, header: Header, previous: Header, fault: int = 6
+    rollup: Rollup,
+    challenger: AccountAPI,
+    header: Header,
+    previous: Header,
+    chunks: Sequence[Chunk] = (chunk(),),
+    fault: int = 6,
 ) -> ReceiptAPI:
-    """Prove the first chunk of a batch that `post` made without chunks of its own."""
-    proof = chunk_proof(header, previous, [chunk()], 0)
-    return rollup.prover.prove(proof, chunk().data, verdict(fault), sender=challenger)
+    """Prove the first chunk of a batch wrong."""
+    arguments = (chunk_proof(header, previous, chunks, 0), chunks[0].data, verdict(fault))
+    return rollup.prover.prove(*arguments, sender=challenger)

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+// Fixed-depth binary Merkle trees in which every empty subtree hashes to zero.
+//
+// An inner node hashes 64 bytes, a leaf hashes the 32-byte hash of its encoding (`hashLeaf`): neither can
+// pass as the other. A zero hash has no known preimage, so "empty" cannot be faked either.
+
+/// @dev The siblings do not fit the leaves, or a leaf is not below the tree's root.
+error Witness_BadSiblings();
+
+/// @dev Return the parent of two nodes; zero when both are zero.
+function hashPair(bytes32 left, bytes32 right) pure returns (bytes32 parent) {
+    // Scratch space holds the two words.
+    assembly ("memory-safe") {
+        if or(left, right) {
+            mstore(0x00, left)
+            mstore(0x20, right)
+            parent := keccak256(0x00, 0x40)
+        }
+    }
+}
+
+/// @dev Return the root above `leaf` at `index`; `branch` holds the siblings from the bottom up.
+function computeRootFromBranch(bytes32 leaf, uint256 index, bytes32[] calldata branch)
+    pure
+    returns (bytes32 node)
+{
+    node = leaf;
+    for (uint256 height; height < branch.length; ++height) {
+        bytes32 sibling = branch[height];
+        node = index & 1 == 1 ? hashPair(sibling, node) : hashPair(node, sibling);
+        index >>= 1;
+    }
+}
+
+/// @dev Return the roots above several leaves before and after a change.
+///
+/// @param level Three words for each leaf, at least one leaf: its position, strictly ascending; its hash
+/// before; its hash after. They are overwritten.
+/// @param siblings Where in calldata the nodes are that the leaves do not determine: a count of two bytes,
+/// then level by level from the bottom, each level from left to right. All of them are used, else it
+/// reverts.
+function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uint256 depth)
+    pure
+    returns (bytes32 before, bytes32 afterwards)
+{
+    bool isSound;
+    // Writes only inside `level` and scratch space: parents are never more than the nodes they replace, and
+    // each is written behind where nodes are still to be read. Calldata past its end reads as zero.
+    assembly ("memory-safe") {
+        function hashNodes(left, right) -> parent {
+            if or(left, right) {
+                mstore(0x00, left)
+                mstore(0x20, right)
+                parent := keccak256(0x00, 0x40)
+            }
+        }
+
+        let start := add(level, 0x20)
+        let end := add(start, shl(5, mload(level)))
+        let cursor := add(siblings, 2)
+        let cursorEnd := add(cursor, shl(5, shr(240, calldataload(siblings))))
+        // The last position is the highest: it must be a place of the tree.
+        isSound := iszero(shr(depth, mload(sub(end, 0x60))))
+        for {} depth { depth := sub(depth, 1) } {
+            let to := start
+            for { let from := start } lt(from, end) {} {
+                let index := mload(from)
+                let left := mload(add(from, 0x20))
+                let leftAfter := mload(add(from, 0x40))
+                from := add(from, 0x60)
+                let right
+                let rightAfter
+                switch and(lt(from, end), eq(mload(from), or(index, 1)))
+                case 1 {
+                    // An odd position never equals the next one: those ascend.
+                    right := mload(add(from, 0x20))
+                    rightAfter := mload(add(from, 0x40))
+                    from := add(from, 0x60)
+                }
+                default {
+                    right := calldataload(cursor)
+                    cursor := add(cursor, 0x20)
+                    rightAfter := right
+                    if and(index, 1) {
+                        right := left
+                        left := rightAfter
+                        let swap := rightAfter
+                        rightAfter := leftAfter
+                        leftAfter := swap
+                    }
+                }
+                let parent := hashNodes(left, right)
+                mstore(to, shr(1, index))
+                mstore(add(to, 0x20), parent)
+                if or(xor(left, leftAfter), xor(right, rightAfter)) {
+                    parent := hashNodes(leftAfter, rightAfter)
+                }
+                mstore(add(to, 0x40), parent)
+                to := add(to, 0x60)
+            }
+            end := to
+        }
+        isSound := and(isSound, eq(cursor, cursorEnd))
+        before := mload(add(start, 0x20))
+        afterwards := mload(add(start, 0x40))
+    }
+    if (!isSound) revert Witness_BadSiblings();
+}

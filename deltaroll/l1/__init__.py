@@ -1,0 +1,1 @@
+"""Everything between the rollup and Ethereum: contracts, commitments, events, transactions."""

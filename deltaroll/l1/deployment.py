@@ -1,0 +1,149 @@
+"""Deploys the contracts and writes down where they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ape.api import AccountAPI, ProviderAPI
+from ape.contracts import ContractContainer, ContractInstance
+from ape.managers.project import ProjectManager
+
+from deltaroll.l1.gateway import Contracts, Gateway
+from deltaroll.l1.registry import CONTRACTS, ContractEntry, Registry
+from deltaroll.protocol.leaf import hash_globals
+from deltaroll.protocol.state import EMPTY_GLOBALS
+
+ZERO = "0x" + bytes(20).hex()
+
+
+class DeploymentError(Exception):
+    """A parameter of a deployment is wrong, or a contract is not where it was predicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentParameters:
+    """What a venue decides once."""
+
+    token: str
+    """The collateral, an ERC-20 without fees on transfer."""
+    sequencer: str
+    governor: str
+    challenge_window: int = 7 * 24 * 3600
+    """Seconds."""
+    forced_delay: int = 12 * 3600
+    """Seconds."""
+    proposer_delay: int = 12 * 3600
+    """Seconds."""
+    bond: int = 10**18
+    """Wei."""
+
+
+def validate_parameters(provider: ProviderAPI, parameters: DeploymentParameters) -> None:
+    """Check parameters before the first transaction.
+
+    Raises
+    ------
+    DeploymentError
+        Names field, value and rule.
+    """
+    if not provider.get_code(parameters.token):  # type: ignore[arg-type]
+        raise DeploymentError(f"token: {parameters.token} has no code on this chain")
+    for name in ("sequencer", "governor"):
+        value = getattr(parameters, name)
+        if value == ZERO:
+            raise DeploymentError(f"{name}: the zero address")
+    for name in ("challenge_window", "forced_delay", "proposer_delay", "bond"):
+        value = getattr(parameters, name)
+        if value <= 0:
+            raise DeploymentError(f"{name}: {value} is not positive")
+
+
+def deploy(
+    project: ProjectManager,
+    provider: ProviderAPI,
+    deployer: AccountAPI,
+    parameters: DeploymentParameters,
+) -> Registry:
+    """Deploy all contracts, in an order in which each checks the ones before it.
+
+    Addresses that a constructor needs before they exist are predicted from the deployer's nonce; the
+    contract that gets one checks that it is itself.
+
+    Raises
+    ------
+    DeploymentError
+        Before the first transaction for a wrong parameter.
+    """
+    validate_parameters(provider, parameters)
+    nonce = deployer.nonce
+    bridge = str(deployer.get_deployment_address(nonce + 1))
+    inbox = str(deployer.get_deployment_address(nonce + 2))
+    prover = str(deployer.get_deployment_address(nonce + 5))
+    entries: dict[str, ContractEntry] = {}
+
+    def create(name: str, *arguments: object) -> str:
+        container: ContractContainer = getattr(project, name)
+        instance = deployer.deploy(container, *arguments)
+        abi = container.contract_type.constructor.inputs
+        named = {
+            (entry.name or str(place)): _to_json(value)
+            for place, (entry, value) in enumerate(zip(abi, arguments, strict=True))
+        }
+        entries[name] = ContractEntry(instance.address, instance.creation_metadata.block, named)
+        return str(instance.address)
+
+    vault = create("MarginVault", parameters.token, bridge)
+    _expect("Bridge", bridge, create("Bridge", vault, inbox, parameters.governor))
+    configuration = (
+        bridge,
+        prover,
+        parameters.sequencer,
+        parameters.challenge_window,
+        parameters.forced_delay,
+        parameters.proposer_delay,
+        parameters.bond,
+        hash_globals(EMPTY_GLOBALS),
+    )
+    _expect("RollupInbox", inbox, create("RollupInbox", configuration))
+    transition_verifier = create("TransitionVerifier")
+    signature_verifier = create("SignatureVerifier")
+    _expect(
+        "FraudProver",
+        prover,
+        create("FraudProver", inbox, transition_verifier, signature_verifier),
+    )
+    return Registry(
+        chain_id=provider.chain_id,
+        network=provider.network_choice,
+        token=parameters.token,
+        block=entries["MarginVault"].block,
+        contracts=entries,
+    )
+
+
+def load_gateway(project: ProjectManager, provider: ProviderAPI, registry: Registry) -> Gateway:
+    """Return a gateway to a registered deployment."""
+    found: dict[str, ContractInstance] = {
+        name: getattr(project, name).at(registry.get_address(name), fetch_from_explorer=False)
+        for name in CONTRACTS
+    }
+    contracts = Contracts(
+        vault=found["MarginVault"],
+        bridge=found["Bridge"],
+        inbox=found["RollupInbox"],
+        prover=found["FraudProver"],
+        token=project.MockUSDC.at(registry.token, fetch_from_explorer=False),
+    )
+    return Gateway(provider, contracts, registry.block)
+
+
+def _expect(name: str, predicted: str, actual: str) -> None:
+    if predicted != actual:
+        raise DeploymentError(f"{name}: deployed at {actual} instead of {predicted}")
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_to_json(entry) for entry in value]
+    return value

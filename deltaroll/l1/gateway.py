@@ -1,0 +1,164 @@
+"""Reads of L1 through an Ape provider: blocks, events in order, calldata of batches.
+
+A block number or hash is passed in, never "latest" twice: two answers may come from two heads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ape.api import ProviderAPI
+from ape.contracts import ContractInstance
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.conversions import to_bytes
+
+from deltaroll.l1.commitments import HEADER_ABI
+from deltaroll.l1.types import (
+    BatchRemoved,
+    BatchSubmitted,
+    BlockRef,
+    Header,
+    L1Event,
+    MessageQueued,
+    PostedChunk,
+)
+from deltaroll.protocol.eip712 import compute_domain_separator
+from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.types import Address, Message, Timestamp
+
+BATCH_INPUT_ABI = (
+    f"({HEADER_ABI},uint64,bytes32,uint64,(uint8,address,uint64,bytes32),(bytes,bytes,bytes32)[])"
+)
+SUBMIT_BATCH_SELECTOR = keccak(f"submitBatch({BATCH_INPUT_ABI})".encode())[:4]
+MESSAGE_QUEUED_TOPIC = keccak(b"MessageQueued(uint64,uint8,address,uint64,bytes,bytes32)")
+BATCH_SUBMITTED_TOPIC = keccak(f"BatchSubmitted(uint64,bytes32,{HEADER_ABI})".encode())
+BATCH_REMOVED_TOPIC = keccak(b"BatchRemoved(uint64,bytes32,uint8,address)")
+PROPOSER_FIELD = 12
+LOG_RANGE = 5_000
+"""Blocks asked for at once: many providers refuse more."""
+
+
+class L1Error(Exception):
+    """L1 gave no usable answer: unreachable, or in contradiction with itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """A deployment's contracts, ready to call."""
+
+    vault: ContractInstance
+    bridge: ContractInstance
+    inbox: ContractInstance
+    prover: ContractInstance
+    token: ContractInstance
+
+
+class Gateway:
+    """One rollup's contracts on one chain."""
+
+    def __init__(self, provider: ProviderAPI, contracts: Contracts, first_block: int) -> None:
+        self.provider = provider
+        self.contracts = contracts
+        self.first_block = first_block
+        self.domain = compute_domain_separator(
+            provider.chain_id, Address(to_bytes(hexstr=contracts.inbox.address))
+        )
+        self._inbox = contracts.inbox.address.lower()
+        self._bridge = contracts.bridge.address.lower()
+
+    def get_block(self, block: int | str) -> BlockRef:
+        """Return a block by number or tag.
+
+        Raises
+        ------
+        L1Error
+            When the node does not have it.
+        """
+        argument = hex(block) if isinstance(block, int) else block
+        answer = self.provider.make_request("eth_getBlockByNumber", [argument, False])
+        if answer is None:
+            raise L1Error(f"L1: no block {block}")
+        return BlockRef(
+            _to_int(answer["number"]), _to_bytes(answer["hash"]), _to_int(answer["timestamp"])
+        )
+
+    def get_head(self) -> BlockRef:
+        """Return the newest block."""
+        return self.get_block("latest")
+
+    def get_events(self, first: int, last: int) -> list[L1Event]:
+        """Return the rollup's events in blocks first..last, in the order in which they happened."""
+        events: list[L1Event] = []
+        for start in range(first, last + 1, LOG_RANGE):
+            stop = min(start + LOG_RANGE - 1, last)
+            logs = self.provider.make_request(
+                "eth_getLogs",
+                [
+                    {
+                        "address": [self._inbox, self._bridge],
+                        "fromBlock": hex(start),
+                        "toBlock": hex(stop),
+                    }
+                ],
+            )
+            events.extend(
+                event for log in logs if (event := _decode_log(log, self._bridge)) is not None
+            )
+        return events
+
+    def get_chunks(self, submitted: BatchSubmitted) -> tuple[PostedChunk, ...]:
+        """Return a batch's chunks from the calldata of the transaction that posted it.
+
+        Raises
+        ------
+        L1Error
+            When the node does not have the transaction, or its calldata is no batch.
+        """
+        answer = self.provider.make_request("eth_getTransactionByHash", [submitted.transaction])
+        if answer is None:
+            raise L1Error(f"L1: no transaction {submitted.transaction}")
+        calldata = _to_bytes(answer["input"])
+        if calldata[:4] != SUBMIT_BATCH_SELECTOR:
+            raise L1Error(f"L1: transaction {submitted.transaction} posts no batch")
+        try:
+            ((*_, chunks),) = decode([BATCH_INPUT_ABI], calldata[4:], strict=False)
+        except DecodingError as problem:
+            raise L1Error(f"L1: calldata of {submitted.transaction}: {problem}") from problem
+        return tuple(PostedChunk(*chunk) for chunk in chunks)
+
+
+def _to_int(value: Any) -> int:
+    return value if isinstance(value, int) else int(value, 16)
+
+
+def _to_bytes(value: Any) -> bytes:
+    return to_bytes(hexstr=value) if isinstance(value, str) else bytes(value)
+
+
+def _to_header(fields: Sequence[Any]) -> Header:
+    values = list(fields)
+    values[PROPOSER_FIELD] = Address(to_bytes(hexstr=values[PROPOSER_FIELD]))
+    return Header(*values)
+
+
+def _decode_log(log: Any, bridge: str) -> L1Event | None:
+    topics = [_to_bytes(topic) for topic in log["topics"]]
+    data = _to_bytes(log["data"])
+    block = _to_int(log["blockNumber"])
+    is_bridge = str(log["address"]).lower() == bridge
+    if is_bridge and topics[0] == MESSAGE_QUEUED_TOPIC:
+        time, body, queue_hash = decode(["uint64", "bytes", "bytes32"], data)
+        message = Message(
+            int.from_bytes(topics[2], "big"), Address(topics[3][12:]), Timestamp(time), body
+        )
+        return MessageQueued(block, int.from_bytes(topics[1], "big"), message, queue_hash)
+    if not is_bridge and topics[0] == BATCH_SUBMITTED_TOPIC:
+        (fields,) = decode([HEADER_ABI], data)
+        transaction = "0x" + _to_bytes(log["transactionHash"]).hex()
+        return BatchSubmitted(block, transaction, topics[2], _to_header(fields))
+    if not is_bridge and topics[0] == BATCH_REMOVED_TOPIC:
+        (fault,) = decode(["uint8"], data)
+        challenger = Address(topics[3][12:])
+        return BatchRemoved(block, int.from_bytes(topics[1], "big"), topics[2], fault, challenger)
+    return None

@@ -1,0 +1,94 @@
+"""What L1 says about the rollup, as frozen values."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from deltaroll.protocol.types import Address, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A batch header, field by field as in `contracts/interfaces/IRollupInbox.sol`."""
+
+    index: int
+    previous: bytes
+    post_root: bytes
+    chunks_root: bytes
+    chunk_count: int
+    queue_start: int
+    queue_end: int
+    queue_hash: bytes
+    l1_block: int
+    l1_time: int
+    l1_base_fee: int
+    l1_blob_fee: int
+    proposer: Address
+    data_mode: int
+    parameter_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PostedChunk:
+    """A chunk as it stands in calldata."""
+
+    data: bytes
+    signatures: bytes
+    post_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    """A block of L1 by number and hash."""
+
+    number: int
+    hash: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageQueued:
+    """A message joined the queue."""
+
+    block: int
+    index: int
+    message: Message
+    queue_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSubmitted:
+    """A batch was posted; index 0 is the genesis."""
+
+    block: int
+    transaction: str
+    header_hash: bytes
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRemoved:
+    """A batch and all after it were proven wrong."""
+
+    block: int
+    index: int
+    header_hash: bytes
+    fault: int
+    challenger: Address
+
+
+L1Event = MessageQueued | BatchSubmitted | BatchRemoved
+
+
+class Stage(Enum):
+    """Finality stages, from a receipt to a claimable exit."""
+
+    ACCEPTED = "accepted"
+    """The sequencer has acknowledged it."""
+    POSTED = "posted"
+    """On the L1 head."""
+    SAFE = "safe"
+    """In L1's safe block."""
+    FINAL = "final"
+    """L1-finalised."""
+    SETTLED = "settled"
+    """The challenge window is over."""

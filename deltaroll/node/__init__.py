@@ -1,0 +1,1 @@
+"""The processes of a venue and of its watchers: sequencer, batcher, follower, challenger."""

@@ -1,0 +1,160 @@
+"""Builds chunks: applies transactions to the live state and collects what will be posted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deltaroll.node.store import SealedChunk
+from deltaroll.protocol.codec import encode_chunk
+from deltaroll.protocol.constants import WEIGHT_CHUNK_BYTES, WEIGHT_CHUNK_GAS
+from deltaroll.protocol.fault import TransitionFault
+from deltaroll.protocol.state import State, charge, reset_meter
+from deltaroll.protocol.transition import Progress, process_chunk_start, process_transaction
+from deltaroll.protocol.types import (
+    Context,
+    Fill,
+    Mark,
+    Observe,
+    Queue,
+    SetTradingKey,
+    Timestamp,
+    Transaction,
+    Transfer,
+    Withdraw,
+)
+
+MAX_SIGNATURES = 500
+"""The inbox takes 512 a chunk."""
+ENCODED_BOUND = {
+    Queue: 1,
+    Fill: 80,
+    Transfer: 40,
+    Withdraw: 64,
+    SetTradingKey: 64,
+    Observe: 224,
+    Mark: 8,
+}
+"""Bytes that a transaction may add to a chunk's data at most, its table entries included."""
+
+
+@dataclass(slots=True)
+class OpenChunk:
+    """What has been applied since the last cut."""
+
+    clock: Timestamp
+    transactions: list[Transaction] = field(default_factory=list)
+    signatures: list[bytes] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
+    keys_changed: bool = False
+    """A transaction may have changed who signs for whom: the next signed one needs a new chunk."""
+
+
+class ChunkBuilder:
+    """The executor of a sequencer: every change of its live state goes through here."""
+
+    def __init__(self, state: State, domain: bytes, on_seal: Callable[[SealedChunk], None]) -> None:
+        self.state = state
+        self.clock = Timestamp(0)
+        """Clock of chunks started from now on; set by the sequencer, never backwards."""
+        self.number = 0
+        """Chunks sealed so far."""
+        self._domain = domain
+        self._on_seal = on_seal
+        self._open: OpenChunk | None = None
+        self._groups: list[tuple[int, int, Progress, bool]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a cut would do nothing."""
+        return self._open is None or not self._open.transactions
+
+    def execute(self, transaction: Transaction, signatures: tuple[bytes, ...]) -> None:
+        """Apply a transaction and put it into the open chunk.
+
+        Raises
+        ------
+        TransitionFault
+            The transaction's fault; the state and the chunk are then as before.
+        """
+        chunk = self._start(bool(signatures))
+        progress = Progress(chunk.progress.sweep, chunk.progress.must_go_on)
+        self.state.begin()
+        try:
+            charge(self.state, 0, ENCODED_BOUND[type(transaction)])
+            process_transaction(self.state, transaction, progress, self._context())
+        except TransitionFault:
+            self.state.rollback()
+            raise
+        self.state.commit()
+        chunk.progress = progress
+        chunk.transactions.append(transaction)
+        chunk.signatures.extend(signatures)
+        if isinstance(transaction, Queue | SetTradingKey):
+            chunk.keys_changed = True
+        if len(chunk.signatures) > MAX_SIGNATURES and not self._groups:
+            self.cut()
+
+    def begin(self) -> None:
+        """Start a group of transactions that stays in one chunk and can be undone."""
+        chunk = self._start(True)
+        self._groups.append(
+            (
+                len(chunk.transactions),
+                len(chunk.signatures),
+                Progress(chunk.progress.sweep, chunk.progress.must_go_on),
+                chunk.keys_changed,
+            )
+        )
+        self.state.begin()
+
+    def commit(self) -> None:
+        """Keep the group."""
+        self.state.commit()
+        self._groups.pop()
+
+    def rollback(self) -> None:
+        """Undo the group."""
+        self.state.rollback()
+        transactions, signatures, progress, keys_changed = self._groups.pop()
+        chunk = self._open
+        assert chunk is not None
+        del chunk.transactions[transactions:]
+        del chunk.signatures[signatures:]
+        chunk.progress = progress
+        chunk.keys_changed = keys_changed
+
+    def cut(self) -> None:
+        """Seal the open chunk; the next transaction starts a new one."""
+        chunk = self._open
+        if chunk is not None and chunk.transactions:
+            sealed = SealedChunk(
+                self.number,
+                encode_chunk(chunk.clock, chunk.transactions),
+                b"".join(chunk.signatures),
+                self.state.globals.queue_index,
+                len(chunk.transactions),
+            )
+            self.number += 1
+            self._on_seal(sealed)
+        self._open = None
+
+    def _context(self) -> Context:
+        # What only the posted batch will say is left open: the batcher checks it again.
+        return Context(
+            domain=self._domain,
+            l1_time=self.clock,
+            queue_end=len(self.state.messages),
+            previous_base_fee=0,
+            previous_blob_fee=0,
+            is_first=False,
+            is_last=False,
+        )
+
+    def _start(self, is_signed: bool) -> OpenChunk:
+        if self._open is not None and self._open.keys_changed and is_signed and not self._groups:
+            self.cut()
+        if self._open is None:
+            process_chunk_start(self.state, self.clock, self._context())
+            reset_meter(self.state)
+            charge(self.state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES)
+            self._open = OpenChunk(self.clock)
+        return self._open

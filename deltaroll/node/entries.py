@@ -1,0 +1,230 @@
+"""Entries of the durable log: everything from outside that a sequencer acts upon, in order."""
+
+import msgspec
+
+from deltaroll.protocol.types import (
+    AccountId,
+    Address,
+    MarketId,
+    Message,
+    Observation,
+    Order,
+    SetTradingKey,
+    SlotId,
+    TimeInForce,
+    Timestamp,
+    Transfer,
+    Withdraw,
+)
+
+
+class OrderEntry(msgspec.Struct, frozen=True, tag="order", array_like=True):
+    """A signed order whose signature was good."""
+
+    account: int
+    slot: int
+    market: int
+    is_buy: bool
+    price: int
+    size: int
+    nonce: int
+    epoch: int
+    expiry: int
+    time_in_force: int
+    post_only: bool
+    reduce_only: bool
+    signature: bytes
+    signer: bytes
+
+    def to_order(self) -> Order:
+        """Return the order."""
+        return Order(
+            MarketId(self.market),
+            self.is_buy,
+            self.price,
+            self.size,
+            self.nonce,
+            self.epoch,
+            Timestamp(self.expiry),
+            TimeInForce(self.time_in_force),
+            self.post_only,
+            self.reduce_only,
+        )
+
+
+class CancelEntry(msgspec.Struct, frozen=True, tag="cancel", array_like=True):
+    """One order leaves the book."""
+
+    account: int
+    slot: int
+
+
+class CancelAllEntry(msgspec.Struct, frozen=True, tag="cancel_all", array_like=True):
+    """An account's orders leave the book; market 0 means all markets."""
+
+    account: int
+    market: int
+
+
+class TransferEntry(msgspec.Struct, frozen=True, tag="transfer", array_like=True):
+    """A signed transfer."""
+
+    sender: int
+    recipient: int
+    amount: bytes
+    nonce: int
+    signature: bytes
+
+
+class WithdrawEntry(msgspec.Struct, frozen=True, tag="withdraw", array_like=True):
+    """A signed withdrawal."""
+
+    account: int
+    recipient: bytes
+    amount: bytes
+    nonce: int
+    signature: bytes
+
+
+class KeyEntry(msgspec.Struct, frozen=True, tag="key", array_like=True):
+    """A signed change of trading key."""
+
+    account: int
+    key: bytes
+    expiry: int
+    nonce: int
+    signature: bytes
+
+
+class ObserveEntry(msgspec.Struct, frozen=True, tag="observe", array_like=True):
+    """Signed prices; the marks of the underlying's series follow."""
+
+    market: int
+    signers: list[int]
+    prices: list[int]
+    times: list[int]
+    signatures: list[bytes]
+
+
+class ClockEntry(msgspec.Struct, frozen=True, tag="clock", array_like=True):
+    """L1 time has moved."""
+
+    time: int
+
+
+class MessageEntry(msgspec.Struct, frozen=True, tag="message", array_like=True):
+    """A message of the L1 queue, to be consumed now."""
+
+    index: int
+    kind: int
+    sender: bytes
+    time: int
+    body: bytes
+
+
+class SealEntry(msgspec.Struct, frozen=True, tag="seal", array_like=True):
+    """The open chunk is closed so that it can be posted."""
+
+
+Entry = (
+    OrderEntry
+    | CancelEntry
+    | CancelAllEntry
+    | TransferEntry
+    | WithdrawEntry
+    | KeyEntry
+    | ObserveEntry
+    | ClockEntry
+    | MessageEntry
+    | SealEntry
+)
+AMOUNT_BYTES = 12
+"""Amounts have 96 bits, more than a MessagePack integer holds."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return an entry's bytes."""
+    return _encoder.encode(entry)
+
+
+def decode_entry(encoding: bytes) -> Entry:
+    """Return the entry; msgspec.DecodeError for bytes that are none."""
+    return _decoder.decode(encoding)
+
+
+def to_order_entry(
+    account: AccountId, slot: SlotId, order: Order, signature: bytes, signer: Address
+) -> OrderEntry:
+    """Return the entry of an order."""
+    return OrderEntry(
+        account,
+        slot,
+        order.market,
+        order.is_buy,
+        order.price,
+        order.size,
+        order.nonce,
+        order.epoch,
+        order.expiry,
+        int(order.time_in_force),
+        order.post_only,
+        order.reduce_only,
+        signature,
+        signer,
+    )
+
+
+def to_action_entry(
+    action: Transfer | Withdraw | SetTradingKey, signature: bytes
+) -> TransferEntry | WithdrawEntry | KeyEntry:
+    """Return the entry of an owner's action."""
+    match action:
+        case Transfer():
+            amount = action.amount.to_bytes(AMOUNT_BYTES, "big")
+            return TransferEntry(action.sender, action.recipient, amount, action.nonce, signature)
+        case Withdraw():
+            amount = action.amount.to_bytes(AMOUNT_BYTES, "big")
+            return WithdrawEntry(action.account, action.recipient, amount, action.nonce, signature)
+        case SetTradingKey():
+            return KeyEntry(action.account, action.key, action.expiry, action.nonce, signature)
+
+
+def to_action(
+    entry: TransferEntry | WithdrawEntry | KeyEntry,
+) -> Transfer | Withdraw | SetTradingKey:
+    """Return the action of an entry."""
+    match entry:
+        case TransferEntry():
+            return Transfer(
+                AccountId(entry.sender),
+                AccountId(entry.recipient),
+                int.from_bytes(entry.amount, "big"),
+                entry.nonce,
+            )
+        case WithdrawEntry():
+            return Withdraw(
+                AccountId(entry.account),
+                Address(entry.recipient),
+                int.from_bytes(entry.amount, "big"),
+                entry.nonce,
+            )
+        case KeyEntry():
+            return SetTradingKey(
+                AccountId(entry.account), Address(entry.key), Timestamp(entry.expiry), entry.nonce
+            )
+
+
+def to_observations(entry: ObserveEntry) -> tuple[Observation, ...]:
+    """Return the observations of an entry."""
+    return tuple(
+        Observation(signer, price, Timestamp(time))
+        for signer, price, time in zip(entry.signers, entry.prices, entry.times, strict=True)
+    )
+
+
+def to_message(entry: MessageEntry) -> Message:
+    """Return the queue message of an entry."""
+    return Message(entry.kind, Address(entry.sender), Timestamp(entry.time), entry.body)

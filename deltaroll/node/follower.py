@@ -1,0 +1,245 @@
+"""Derives the rollup's state from L1 and nothing else.
+
+What L1 says is folded into one list: the batches that count now. A new batch, a removal and an L1
+reorganisation are the same thing then, a change of that list, and the state moves by undoing to the
+common prefix and deriving from there.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from deltaroll.l1.commitments import compute_chunk_tree, compute_header_hash
+from deltaroll.l1.gateway import Gateway, L1Error
+from deltaroll.l1.types import (
+    BatchRemoved,
+    BatchSubmitted,
+    BlockRef,
+    L1Event,
+    MessageQueued,
+    PostedChunk,
+    Stage,
+)
+from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.signatures import compute_bad_signature
+from deltaroll.protocol.state import State, compute_state_root
+from deltaroll.protocol.transition import compute_fault, process_chunk
+from deltaroll.protocol.types import Context, Timestamp
+from deltaroll.protocol.witness import encode_signature_witness, encode_witness
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A batch that the state includes."""
+
+    submitted: BatchSubmitted
+    chunks: tuple[PostedChunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fraud:
+    """A batch that breaks a rule, with the witness that shows it."""
+
+    submitted: BatchSubmitted
+    previous: BatchSubmitted
+    chunks: tuple[PostedChunk, ...]
+    chunk: int
+    fault: Fault
+    position: int | None
+    """The bad signature, for a signature proof; None for a transition proof."""
+    witness: bytes
+
+
+def compute_chain(events: Sequence[L1Event]) -> list[BatchSubmitted]:
+    """Return the batches that count after `events`, genesis first.
+
+    Raises
+    ------
+    L1Error
+        When the events contradict each other.
+    """
+    chain: list[BatchSubmitted] = []
+    for event in events:
+        match event:
+            case BatchSubmitted():
+                if event.header.index != len(chain):
+                    raise L1Error(f"L1: batch {event.header.index} after {len(chain)} batches")
+                chain.append(event)
+            case BatchRemoved():
+                if not 0 < event.index < len(chain):
+                    raise L1Error(f"L1: batch {event.index} removed of {len(chain)}")
+                del chain[event.index :]
+            case MessageQueued():
+                pass
+    return chain
+
+
+def compute_context(
+    batch: BatchSubmitted, previous: BatchSubmitted, chunk: int, domain: bytes
+) -> Context:
+    """Return what L1 knows about one chunk of a posted batch."""
+    return Context(
+        domain=domain,
+        l1_time=Timestamp(batch.header.l1_time),
+        queue_end=batch.header.queue_end,
+        previous_base_fee=previous.header.l1_base_fee,
+        previous_blob_fee=previous.header.l1_blob_fee,
+        is_first=chunk == 0,
+        is_last=chunk == batch.header.chunk_count - 1,
+    )
+
+
+class Follower:
+    """The state as of the newest honest batch, and the first fraud after it if there is one."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.state = State()
+        self.chain: list[Derived] = []
+        """Genesis first; each has one open group of changes in `state`, the genesis apart."""
+        self.fraud: Fraud | None = None
+        self.head: BlockRef | None = None
+        """The L1 block up to which events have been read."""
+        self.queue_hashes: dict[int, bytes] = {}
+        """The queue's accumulator after each message."""
+        self._events: list[L1Event] = []
+        self._seen: list[BlockRef] = []
+
+    @property
+    def state_root(self) -> bytes:
+        """State root of the newest honest batch."""
+        return compute_state_root(self.state)
+
+    def poll(self) -> BlockRef:
+        """Read L1 up to its head and derive what is new; returns that head.
+
+        Raises
+        ------
+        L1Error
+            When L1 cannot be read or contradicts itself. Nothing is lost: poll again.
+        """
+        head = self.gateway.get_head()
+        self._forget_reorganised()
+        first = self._seen[-1].number + 1 if self._seen else self.gateway.first_block
+        if first <= head.number:
+            self._events.extend(self.gateway.get_events(first, head.number))
+            if self.gateway.get_block(head.number).hash != head.hash:
+                # The head moved while its events were read: they may be of either.
+                self._drop_events_after(first - 1)
+                raise L1Error(f"L1: block {head.number} was replaced while it was read")
+            self._seen.append(head)
+        self.head = head
+        self.state.messages = {
+            event.index: event.message for event in self._events if isinstance(event, MessageQueued)
+        }
+        self._follow(compute_chain(self._events))
+        return head
+
+    def _forget_reorganised(self) -> None:
+        while self._seen:
+            last = self._seen[-1]
+            try:
+                current = self.gateway.get_block(last.number).hash
+            except L1Error:
+                current = b""
+            if current == last.hash:
+                return
+            self._seen.pop()
+            kept = self._seen[-1].number if self._seen else self.gateway.first_block - 1
+            log.warning("l1_reorganised", block=last.number, back_to=kept)
+            self._drop_events_after(kept)
+
+    def _drop_events_after(self, block: int) -> None:
+        self._events = [event for event in self._events if event.block <= block]
+
+    def _follow(self, target: list[BatchSubmitted]) -> None:
+        shared = 0
+        while (
+            shared < len(target)
+            and shared < len(self.chain)
+            and target[shared] == self.chain[shared].submitted
+        ):
+            shared += 1
+        while len(self.chain) > shared:
+            undone = self.chain.pop()
+            if undone.submitted.header.index > 0:
+                self.state.rollback()
+            log.info("batch_undone", index=undone.submitted.header.index)
+        if self.fraud is not None and self.fraud.submitted not in target:
+            self.fraud = None
+        for submitted in target[shared:]:
+            if self.fraud is not None:
+                return
+            self._derive(submitted)
+
+    def _derive(self, submitted: BatchSubmitted) -> None:
+        header = submitted.header
+        if compute_header_hash(header) != submitted.header_hash:
+            raise L1Error(f"L1: header of batch {header.index} does not match its hash")
+        if header.index == 0:
+            if compute_state_root(self.state) != header.post_root:
+                raise L1Error("L1: the deployment does not start from the empty state")
+            self.chain.append(Derived(submitted, ()))
+            return
+        chunks = self.gateway.get_chunks(submitted)
+        if compute_chunk_tree(chunks).root != header.chunks_root:
+            raise L1Error(f"L1: calldata of batch {header.index} does not match its header")
+        self.state.begin()
+        for index, chunk in enumerate(chunks):
+            fraud = self._check_chunk(submitted, chunks, index, chunk)
+            if fraud is not None:
+                self.state.rollback()
+                self.fraud = fraud
+                log.warning("fraud_found", batch=header.index, chunk=index, fault=fraud.fault.name)
+                return
+        self.chain.append(Derived(submitted, chunks))
+        log.debug("batch_derived", index=header.index, chunks=len(chunks))
+
+    def _check_chunk(
+        self,
+        submitted: BatchSubmitted,
+        chunks: tuple[PostedChunk, ...],
+        index: int,
+        chunk: PostedChunk,
+    ) -> Fraud | None:
+        previous = self.chain[-1].submitted
+        domain = self.gateway.domain
+        bad = compute_bad_signature(self.state, chunk.data, chunk.signatures, domain)
+        if bad is not None:
+            compute_state_root(self.state)
+            witness = encode_signature_witness(self.state, chunk.data, bad[1])
+            return Fraud(submitted, previous, chunks, index, bad[0], bad[1], witness)
+        context = compute_context(submitted, previous, index, domain)
+        fault = compute_fault(self.state, chunk.data, context, chunk.post_root)
+        if fault == Fault.NONE:
+            return None
+        witness = compute_transition_witness(self.state, chunk.data, context)
+        return Fraud(submitted, previous, chunks, index, fault, None, witness)
+
+    def compute_stage(self, batch: Derived) -> Stage:
+        """Return how final a derived batch is, as of the last poll."""
+        if self.head is None:
+            raise L1Error("L1: not polled yet")
+        window = int(self.gateway.contracts.inbox.challengeWindow())
+        if self.head.time > batch.submitted.header.l1_time + window:
+            return Stage.SETTLED
+        for tag, stage in (("finalized", Stage.FINAL), ("safe", Stage.SAFE)):
+            if batch.submitted.block <= self.gateway.get_block(tag).number:
+                return stage
+        return Stage.POSTED
+
+
+def compute_transition_witness(state: State, data: bytes, context: Context) -> bytes:
+    """Return the witness of a chunk on `state`, which is left as it was."""
+    state.begin()
+    # The chunk may well be the fraud: its witness ends where its fault is.
+    with suppress(TransitionFault):
+        process_chunk(state, data, context)
+    meter = state.meter
+    state.rollback()
+    compute_state_root(state)
+    return encode_witness(state, meter)

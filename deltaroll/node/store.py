@@ -1,0 +1,128 @@
+"""The durable log: what a sequencer has acknowledged survives the process.
+
+SQLite in WAL mode with synchronous=FULL. Entries are committed in groups, before any of them is
+acknowledged. `sqlite3` is used directly: an insert through an ORM costs more than the order it
+logs.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS chunks (
+    number INTEGER PRIMARY KEY, data BLOB NOT NULL, signatures BLOB NOT NULL,
+    queue_end INTEGER NOT NULL, transactions INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS batches (
+    header_hash BLOB PRIMARY KEY, batch INTEGER NOT NULL, first_chunk INTEGER NOT NULL,
+    next_chunk INTEGER NOT NULL) STRICT;
+"""
+MEMORY = ":memory:"
+
+
+class StoreError(Exception):
+    """The store on disk is not the one of this rollup, or contradicts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedChunk:
+    """A chunk that will not change, ready to be posted."""
+
+    number: int
+    data: bytes
+    signatures: bytes
+    queue_end: int
+    """Queue messages consumed up to and with this chunk."""
+    transactions: int
+
+
+class Store:
+    """One sequencer's log, chunks and postings."""
+
+    def __init__(self, path: Path | str, domain: bytes) -> None:
+        """Open or create; StoreError when the file belongs to another rollup."""
+        self._connection = sqlite3.connect(str(path), isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.executescript(SCHEMA)
+        self._entries: list[tuple[int, bytes]] = []
+        self._chunks: list[SealedChunk] = []
+        row = self._connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
+        if row is None:
+            self._connection.execute("INSERT INTO meta VALUES ('domain', ?)", (domain,))
+        elif row[0] != domain:
+            self._connection.close()
+            raise StoreError(f"store: {path} belongs to another rollup")
+        (last,) = self._connection.execute("SELECT MAX(sequence) FROM log").fetchone()
+        self.next_sequence: int = 0 if last is None else last + 1
+
+    def append(self, entry: bytes) -> int:
+        """Add an entry to the open group and return its sequence number."""
+        sequence = self.next_sequence
+        self.next_sequence += 1
+        self._entries.append((sequence, entry))
+        return sequence
+
+    def seal(self, chunk: SealedChunk) -> None:
+        """Add a chunk to the open group."""
+        self._chunks.append(chunk)
+
+    def flush(self) -> None:
+        """Make the open group durable, all or nothing."""
+        if not self._entries and not self._chunks:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.executemany("INSERT INTO log VALUES (?, ?)", self._entries)
+            self._connection.executemany(
+                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?)",
+                [
+                    (c.number, c.data, c.signatures, c.queue_end, c.transactions)
+                    for c in self._chunks
+                ],
+            )
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        self._entries.clear()
+        self._chunks.clear()
+
+    def iterate_entries(self) -> Iterator[tuple[int, bytes]]:
+        """Yield durable entries in order."""
+        yield from self._connection.execute("SELECT sequence, entry FROM log ORDER BY sequence")
+
+    def count_chunks(self) -> int:
+        """Return how many chunks are durable."""
+        (count,) = self._connection.execute("SELECT COUNT(*) FROM chunks").fetchone()
+        return int(count)
+
+    def get_chunk(self, number: int) -> SealedChunk | None:
+        """Return a durable chunk, None when there is none of this number."""
+        row = self._connection.execute(
+            "SELECT * FROM chunks WHERE number = ?", (number,)
+        ).fetchone()
+        return None if row is None else SealedChunk(*row)
+
+    def record_batch(self, header_hash: bytes, batch: int, first: int, after: int) -> None:
+        """Remember which chunks a batch carries: from `first` up to, not with, `after`."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)",
+            (header_hash, batch, first, after),
+        )
+
+    def get_next_chunk(self, header_hash: bytes) -> int | None:
+        """Return the first chunk after a batch; None when this store did not post that batch."""
+        row = self._connection.execute(
+            "SELECT next_chunk FROM batches WHERE header_hash = ?", (header_hash,)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        self._connection.close()

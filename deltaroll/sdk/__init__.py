@@ -1,0 +1,1 @@
+"""A trader's side: signing orders and actions, proofs of exits."""
