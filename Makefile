@@ -22,7 +22,7 @@ N ?= 10000
 SEED ?= 1
 PYTHON_CODE := $(wildcard deltaroll scripts tools)
 PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
-SOLIDITY_ALL := $(shell find contracts tests -name '*.sol' -not -path '*/.cache/*' 2>/dev/null)
+SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
 	format fuzz bench gas lock clean
@@ -68,16 +68,16 @@ lint-protocol:
 	python -m tools.lint.twins
 
 lint-solidity:
-ifneq ($(SOLIDITY_ALL),)
-	forge fmt --check $(SOLIDITY_ALL)
-	solhint --disc --noPoster --max-warnings 0 $(SOLIDITY_ALL)
+ifneq ($(SOLIDITY),)
+	forge fmt --check contracts
+	solhint --disc --noPoster --max-warnings 0 'contracts/**/*.sol'
 endif
 
 format: $(STAMP) ## Rewrite the sources in the project's style
 	@ruff check --fix --exit-zero --quiet $(PYTHON_ALL)
 	@ruff format $(PYTHON_ALL)
-ifneq ($(SOLIDITY_ALL),)
-	@forge fmt $(SOLIDITY_ALL)
+ifneq ($(SOLIDITY),)
+	@forge fmt contracts
 endif
 
 fuzz: $(STAMP) ## Compare both protocol implementations on N random cases (N=, SEED=)

@@ -31,11 +31,11 @@ function divAway(int256 numerator, int256 denominator) pure returns (int256) {
     return divUp(numerator, denominator);
 }
 
-/// @dev Return whether |value - reference| <= band parts per million of `reference`. Prices are below 2^64,
+/// @dev Return whether |value - base| <= band parts per million of `base`. Prices are below 2^64,
 /// bands below 2^32.
-function isWithinBand(uint256 value, uint256 reference, uint256 band) pure returns (bool) {
+function isWithinBand(uint256 value, uint256 base, uint256 band) pure returns (bool) {
     unchecked {
-        uint256 distance = value < reference ? reference - value : value - reference;
-        return distance * PPM <= band * reference;
+        uint256 distance = value < base ? base - value : value - base;
+        return distance * PPM <= band * base;
     }
 }

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {BitReader, decodeBits, decodeDecimal, decodeNumber, fail, readerOf, remaining} from "./Bits.sol";
+import {
+    BitReader,
+    decodeBits,
+    decodeDecimal,
+    decodeNumber,
+    fail,
+    readerOf,
+    remaining
+} from "./Bits.sol";
 import {ACCOUNT_DEPTH, MARKET_DEPTH, MAX_SIGNERS, SLOT_DEPTH} from "./Constants.sol";
 import {Fault} from "./Fault.sol";
 import {

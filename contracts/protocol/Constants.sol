@@ -32,9 +32,9 @@ uint256 constant MAX_CLOCK_LAG = 4 * 3600;
 uint256 constant FEE_LEVEL_SMOOTHING = 8;
 
 /// @dev Prices are unsigned and leave the sign bit free.
-uint256 constant MAX_PRICE = 2**63 - 1;
+uint256 constant MAX_PRICE = 2 ** 63 - 1;
 /// @dev Largest amount of money one transaction may name, in collateral units.
-uint256 constant MAX_AMOUNT = 2**96 - 1;
+uint256 constant MAX_AMOUNT = 2 ** 96 - 1;
 
 /// @dev Width of one scenario lane in a packed risk vector.
 uint256 constant LANE_BITS = 128;
@@ -47,7 +47,7 @@ uint256 constant MAX_CHUNK_WITNESS = 108_000;
 uint256 constant MAX_CHUNK_GAS = 9_000_000;
 
 /// @dev Headers, branches, globals and ABI padding of every proof.
-uint256 constant WEIGHT_CHUNK_BYTES = 2_816;
+uint256 constant WEIGHT_CHUNK_BYTES = 2816;
 /// @dev Intrinsic gas, membership, removal and slashing.
 uint256 constant WEIGHT_CHUNK_GAS = 260_000;
 /// @dev Decoding and dispatch of any transaction.
@@ -55,15 +55,15 @@ uint256 constant WEIGHT_TRANSACTION_GAS = 12_000;
 /// @dev Order checks and position updates of one fill, margin apart.
 uint256 constant WEIGHT_FILL_GAS = 40_000;
 /// @dev One margin check, positions apart.
-uint256 constant WEIGHT_MARGIN_GAS = 6_000;
+uint256 constant WEIGHT_MARGIN_GAS = 6000;
 /// @dev One position of a margin check.
-uint256 constant WEIGHT_MARGIN_POSITION_GAS = 5_000;
+uint256 constant WEIGHT_MARGIN_POSITION_GAS = 5000;
 /// @dev Pricing one series under the whole grid.
 uint256 constant WEIGHT_MARK_GAS = 25_000;
 /// @dev Consuming one queue message; a forced one checks signatures inside.
 uint256 constant WEIGHT_MESSAGE_GAS = 25_000;
 /// @dev One signature recovered inside a forced transaction.
-uint256 constant WEIGHT_SIGNATURE_GAS = 8_000;
+uint256 constant WEIGHT_SIGNATURE_GAS = 8000;
 /// @dev Calldata gas of one witness byte, none of them zero.
 uint256 constant WEIGHT_BYTE_GAS = 16;
 /// @dev One inner node of a multiproof, before and after.
@@ -71,14 +71,14 @@ uint256 constant WEIGHT_HASH_GAS = 700;
 /// @dev Decode, encode and hash of an account, positions apart.
 uint256 constant WEIGHT_ACCOUNT_GAS = 16_000;
 /// @dev The same, of one position.
-uint256 constant WEIGHT_POSITION_GAS = 1_200;
+uint256 constant WEIGHT_POSITION_GAS = 1200;
 /// @dev Decode, encode and hash of an order slot.
-uint256 constant WEIGHT_SLOT_GAS = 9_000;
+uint256 constant WEIGHT_SLOT_GAS = 9000;
 /// @dev Decode, encode and hash of a market leaf, scenarios apart.
 uint256 constant WEIGHT_MARKET_GAS = 10_000;
 /// @dev The same, of every 32 bytes of the leaf.
-uint256 constant WEIGHT_MARKET_WORD_GAS = 1_600;
+uint256 constant WEIGHT_MARKET_WORD_GAS = 1600;
 /// @dev Append one exit.
-uint256 constant WEIGHT_EXIT_GAS = 6_000;
+uint256 constant WEIGHT_EXIT_GAS = 6000;
 /// @dev Id and length prefixes of a leaf in a witness.
 uint256 constant WEIGHT_HOLDER_BYTES = 8;

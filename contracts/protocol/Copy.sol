@@ -21,3 +21,16 @@ function copySeries(Series memory series) pure returns (Series memory copy) {
         mcopy(copy, series, 0x180)
     }
 }
+
+/// @dev Return `length` bytes from `offset` on; the caller has checked that they are there.
+function copySlice(bytes memory data, uint256 offset, uint256 length)
+    pure
+    returns (bytes memory slice)
+{
+    assembly ("memory-safe") {
+        slice := mload(0x40)
+        mstore(slice, length)
+        mstore(0x40, add(slice, and(add(length, 0x3f), not(0x1f))))
+        mcopy(add(slice, 0x20), add(add(data, 0x20), offset), length)
+    }
+}

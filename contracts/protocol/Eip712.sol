@@ -14,12 +14,14 @@ bytes32 constant ORDER_HASH = keccak256(
     "Order(uint32 account,uint16 slot,uint32 nonce,uint32 epoch,uint16 market,bool isBuy,"
     "uint64 price,uint32 size,uint40 expiry,uint8 timeInForce,bool postOnly,bool reduceOnly)"
 );
-bytes32 constant TRANSFER_HASH = keccak256("Transfer(uint32 from,uint32 to,uint128 amount,uint64 nonce)");
+bytes32 constant TRANSFER_HASH =
+    keccak256("Transfer(uint32 from,uint32 to,uint128 amount,uint64 nonce)");
 bytes32 constant WITHDRAW_HASH =
     keccak256("Withdraw(uint32 account,address recipient,uint128 amount,uint64 nonce)");
 bytes32 constant SET_TRADING_KEY_HASH =
     keccak256("SetTradingKey(uint32 account,address key,uint40 expiry,uint64 nonce)");
-bytes32 constant OBSERVATION_HASH = keccak256("Observation(uint16 market,uint64 price,uint40 time)");
+bytes32 constant OBSERVATION_HASH =
+    keccak256("Observation(uint16 market,uint64 price,uint40 time)");
 bytes32 constant NAME_HASH = keccak256("Deltaroll");
 bytes32 constant VERSION_HASH = keccak256("1");
 
@@ -57,14 +59,18 @@ function hashOrder(uint256 account, uint256 slot, Order memory order) pure retur
 /// @dev Return the struct hash of a transfer.
 function hashTransfer(Transfer memory transfer) pure returns (bytes32) {
     return keccak256(
-        abi.encode(TRANSFER_HASH, transfer.sender, transfer.recipient, transfer.amount, transfer.nonce)
+        abi.encode(
+            TRANSFER_HASH, transfer.sender, transfer.recipient, transfer.amount, transfer.nonce
+        )
     );
 }
 
 /// @dev Return the struct hash of a withdrawal.
 function hashWithdraw(Withdraw memory withdraw) pure returns (bytes32) {
     return keccak256(
-        abi.encode(WITHDRAW_HASH, withdraw.account, withdraw.recipient, withdraw.amount, withdraw.nonce)
+        abi.encode(
+            WITHDRAW_HASH, withdraw.account, withdraw.recipient, withdraw.amount, withdraw.nonce
+        )
     );
 }
 

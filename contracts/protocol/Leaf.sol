@@ -113,13 +113,19 @@ function encodeAccount(Account memory account, bytes32 slotRoot)
 }
 
 /// @dev Return the account and its slot root; the mirror of `encodeAccount`.
-function decodeAccount(bytes memory encoding) pure returns (Account memory account, bytes32 slotRoot) {
+function decodeAccount(bytes memory encoding)
+    pure
+    returns (Account memory account, bytes32 slotRoot)
+{
     // The account's eight words are the return variable's; its positions are laid out behind what is
     // allocated: the array, then the structs that it points to, three words each.
     assembly ("memory-safe") {
         let from := add(encoding, 0x20)
         let count := mload(encoding)
-        count := mul(gt(count, ACCOUNT_HEAD_BYTES), div(sub(count, ACCOUNT_HEAD_BYTES), POSITION_BYTES))
+        count := mul(
+            gt(count, ACCOUNT_HEAD_BYTES),
+            div(sub(count, ACCOUNT_HEAD_BYTES), POSITION_BYTES)
+        )
         mstore(account, shr(96, mload(add(from, 1))))
         mstore(add(account, 0x20), shr(96, mload(add(from, 21))))
         mstore(add(account, 0x40), shr(216, mload(add(from, 41))))
@@ -152,10 +158,10 @@ function encodeSlot(Slot memory slot) pure returns (bytes memory encoding, Fault
     Order memory order = slot.order;
     uint256 filled = slot.filled;
     // Bits that do not fit their fields.
-    uint256 excess = (order.nonce >> 32) | (order.epoch >> 32) | (order.market >> 16) | (order.price >> 64)
-        | (order.size >> 32) | (order.expiry >> 40) | (filled >> 32);
-    uint256 flags = (order.isBuy ? 1 : 0) | (uint256(order.timeInForce) << 1) | (order.postOnly ? 8 : 0)
-        | (order.reduceOnly ? 16 : 0);
+    uint256 excess = (order.nonce >> 32) | (order.epoch >> 32) | (order.market >> 16)
+        | (order.price >> 64) | (order.size >> 32) | (order.expiry >> 40) | (filled >> 32);
+    uint256 flags = (order.isBuy ? 1 : 0) | (uint256(order.timeInForce) << 1)
+        | (order.postOnly ? 8 : 0) | (order.reduceOnly ? 16 : 0);
     encoding = _allocate(SLOT_BYTES);
     _store(
         encoding,
@@ -195,7 +201,8 @@ function encodeGrid(Grid memory grid) pure returns (bytes memory encoding, Fault
     uint256 offset = GRID_HEAD_BYTES;
     for (uint256 i; i < count; ++i) {
         Scenario memory scenario = scenarios[i];
-        excess |= _excess(scenario.spotShock, 3) | _excess(scenario.volShock, 0) | (scenario.weight >> 32);
+        excess |= _excess(scenario.spotShock, 3) | _excess(scenario.volShock, 0)
+        | (scenario.weight >> 32);
         _store(encoding, offset, uint256(scenario.spotShock) << 224);
         _store(encoding, offset + 4, (uint256(scenario.volShock) << 248) | (scenario.weight << 216));
         offset += SCENARIO_BYTES;
@@ -254,7 +261,10 @@ function decodeParams(bytes memory encoding) pure returns (UnderlyingParams memo
 }
 
 /// @dev Encode the leaf of an underlying.
-function encodeUnderlying(Underlying memory underlying) pure returns (bytes memory encoding, Fault) {
+function encodeUnderlying(Underlying memory underlying)
+    pure
+    returns (bytes memory encoding, Fault)
+{
     encoding = _allocate(UNDERLYING_BYTES);
     uint256 excess = (underlying.index >> 64) | (underlying.observedAt >> 40)
         | (underlying.pendingIndex >> 64) | (underlying.haltedUntil >> 40);
@@ -282,8 +292,9 @@ function encodeSeries(Series memory series) pure returns (bytes memory encoding,
     uint256 count = series.riskCount;
     // Bits that do not fit their fields. There is a lane for each entry.
     uint256 excess = (series.underlying >> 16) | (series.expiry >> 16) | (series.strike >> 64)
-        | (series.mark >> 64) | (series.markIndex >> 64) | (series.markedAt >> 40) | _excess(series.carry, 15)
-        | (series.openInterest >> 64) | (count >> 8) | (lanes.length ^ ((count + 1) >> 1));
+        | (series.mark >> 64) | (series.markIndex >> 64) | (series.markedAt >> 40)
+        | _excess(series.carry, 15) | (series.openInterest >> 64) | (count >> 8)
+        | (lanes.length ^ ((count + 1) >> 1));
     if (excess != 0) return (encoding, Fault.OUT_OF_RANGE);
     encoding = _allocate(SERIES_HEAD_BYTES + count * RISK_BYTES);
     _store(
@@ -300,7 +311,8 @@ function encodeSeries(Series memory series) pure returns (bytes memory encoding,
     assembly ("memory-safe") {
         let to := add(add(encoding, 0x20), SERIES_HEAD_BYTES)
         let from := add(lanes, 0x20)
-        for { let end := add(from, shl(5, mload(lanes))) } lt(from, end) { from := add(from, 0x20) } {
+        for { let end := add(from, shl(5, mload(lanes))) } lt(from, end) { from := add(from, 0x20) }
+        {
             let word := mload(from)
             let low := signextend(15, word)
             let high := sar(128, sub(word, low))
@@ -361,10 +373,10 @@ function encodeExit(Exit memory leaf) pure returns (bytes memory encoding, Fault
 function encodeGlobals(Globals memory globals) pure returns (bytes memory encoding, Fault) {
     encoding = _allocate(GLOBALS_BYTES);
     uint256 insurance = uint256(globals.insurance);
-    uint256 excess = (globals.accountCount >> 32) | (globals.exitCount >> 32) | (globals.clock >> 40)
-        | (globals.queueIndex >> 64) | (insurance >> 128) | (globals.feePool >> 128)
-        | (globals.deposited >> 128) | (globals.withdrawn >> 128) | (globals.skipped >> 64)
-        | (globals.baseFeeLevel >> 64) | (globals.blobFeeLevel >> 64);
+    uint256 excess = (globals.accountCount >> 32) | (globals.exitCount >> 32)
+        | (globals.clock >> 40) | (globals.queueIndex >> 64) | (insurance >> 128)
+        | (globals.feePool >> 128) | (globals.deposited >> 128) | (globals.withdrawn >> 128)
+        | (globals.skipped >> 64) | (globals.baseFeeLevel >> 64) | (globals.blobFeeLevel >> 64);
     _store(encoding, 0, (GLOBALS_TAG << 248) | (GLOBALS_VERSION << 240));
     _store(encoding, 2, uint256(globals.accountsRoot));
     _store(encoding, 34, uint256(globals.marketsRoot));

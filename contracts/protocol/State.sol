@@ -31,7 +31,18 @@ import {
     SLOT_BYTES,
     UNDERLYING_BYTES
 } from "./Leaf.sol";
-import {Account, Committee, Exit, Globals, Grid, Message, Position, Series, Slot, Underlying} from "./Types.sol";
+import {
+    Account,
+    Committee,
+    Exit,
+    Globals,
+    Grid,
+    Message,
+    Position,
+    Series,
+    Slot,
+    Underlying
+} from "./Types.sol";
 
 // The leaves of a witness, an undo journal, and the meter that keeps every chunk provable.
 //
@@ -192,10 +203,13 @@ function charge(State memory state, uint256 gasUnits, uint256 witness) pure retu
 ///
 /// The k-th leaf of a multiproof adds at most depth - floor(log2 k) siblings, because the shallow levels
 /// are shared by then. No tree has 2^depth leaves touched: the meter overflows long before.
-function chargeLeaf(State memory state, uint256 gasUnits, uint256 size, uint256 depth, uint256 ordinal)
-    pure
-    returns (Fault)
-{
+function chargeLeaf(
+    State memory state,
+    uint256 gasUnits,
+    uint256 size,
+    uint256 depth,
+    uint256 ordinal
+) pure returns (Fault) {
     uint256 siblings = depth;
     while (ordinal > 1) {
         ordinal >>= 1;
@@ -246,7 +260,10 @@ function getAccount(State memory state, uint256 accountId)
 
 /// @dev Check that every field fits the leaf. OUT_OF_RANGE.
 function validateAccount(Account memory account) pure returns (Fault) {
-    if (account.cash < -INT128_BOUND || account.cash >= INT128_BOUND || account.epoch >= UINT32_BOUND) {
+    if (
+        account.cash < -INT128_BOUND || account.cash >= INT128_BOUND
+            || account.epoch >= UINT32_BOUND
+    ) {
         return Fault.OUT_OF_RANGE;
     }
     Position[] memory positions = account.positions;
@@ -302,13 +319,15 @@ function setSlot(State memory state, uint256 accountId, uint256 slotId, Slot mem
 function getMarketSize(MarketEntry memory entry) pure returns (uint256) {
     MarketType marketType = entry.marketType;
     uint256 leaf = entry.leaf;
-    if (marketType == MarketType.SERIES) return SERIES_HEAD_BYTES + _toSeries(leaf).riskCount * RISK_BYTES;
+    if (marketType == MarketType.SERIES) {
+        return SERIES_HEAD_BYTES + toSeries(leaf).riskCount * RISK_BYTES;
+    }
     if (marketType == MarketType.UNDERLYING) return UNDERLYING_BYTES;
     if (marketType == MarketType.GRID) {
-        return GRID_HEAD_BYTES + _toGrid(leaf).scenarios.length * SCENARIO_BYTES;
+        return GRID_HEAD_BYTES + toGrid(leaf).scenarios.length * SCENARIO_BYTES;
     }
     if (marketType == MarketType.COMMITTEE) {
-        return COMMITTEE_HEAD_BYTES + _toCommittee(leaf).signers.length * 20;
+        return COMMITTEE_HEAD_BYTES + toCommittee(leaf).signers.length * 20;
     }
     return 0;
 }
@@ -339,7 +358,10 @@ function touchMarket(State memory state, uint256 marketId)
 
 /// @dev Return a series. OVERWEIGHT; UNKNOWN_MARKET when the leaf is absent or of another type. So do the
 /// three below.
-function getSeries(State memory state, uint256 marketId) pure returns (Series memory series, Fault fault) {
+function getSeries(State memory state, uint256 marketId)
+    pure
+    returns (Series memory series, Fault fault)
+{
     uint256 leaf;
     (leaf, fault) = _getMarket(state, marketId, MarketType.SERIES);
     assembly ("memory-safe") {
@@ -362,7 +384,10 @@ function getUnderlying(State memory state, uint256 marketId)
 }
 
 /// @dev Return a risk grid.
-function getGrid(State memory state, uint256 marketId) pure returns (Grid memory grid, Fault fault) {
+function getGrid(State memory state, uint256 marketId)
+    pure
+    returns (Grid memory grid, Fault fault)
+{
     uint256 leaf;
     (leaf, fault) = _getMarket(state, marketId, MarketType.GRID);
     assembly ("memory-safe") {
@@ -523,7 +548,8 @@ function _getMarket(State memory state, uint256 marketId, MarketType marketType)
     return (entry.leaf, fault);
 }
 
-function _setMarket(State memory state, uint256 marketId, MarketType marketType, uint256 leaf) pure {
+function _setMarket(State memory state, uint256 marketId, MarketType marketType, uint256 leaf)
+    pure {
     uint256 entry = _find(_pointer(state.markets), marketId);
     if (entry == 0) revert Witness_MissingMarket(marketId);
     _write(state, entry, uint256(marketType), leaf);
@@ -547,21 +573,29 @@ function _pointer(MarketEntry[] memory array) pure returns (uint256 pointer) {
     }
 }
 
-function _toSeries(uint256 pointer) pure returns (Series memory leaf) {
+/// @dev Return the leaf of a market's entry that is a series. The three below do so for other types.
+function toSeries(uint256 pointer) pure returns (Series memory leaf) {
     assembly ("memory-safe") {
         mstore(0x40, leaf)
         leaf := pointer
     }
 }
 
-function _toGrid(uint256 pointer) pure returns (Grid memory leaf) {
+function toUnderlying(uint256 pointer) pure returns (Underlying memory leaf) {
     assembly ("memory-safe") {
         mstore(0x40, leaf)
         leaf := pointer
     }
 }
 
-function _toCommittee(uint256 pointer) pure returns (Committee memory leaf) {
+function toGrid(uint256 pointer) pure returns (Grid memory leaf) {
+    assembly ("memory-safe") {
+        mstore(0x40, leaf)
+        leaf := pointer
+    }
+}
+
+function toCommittee(uint256 pointer) pure returns (Committee memory leaf) {
     assembly ("memory-safe") {
         mstore(0x40, leaf)
         leaf := pointer

@@ -49,7 +49,7 @@ function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uin
     // Writes only inside `level` and scratch space: parents are never more than the nodes they replace, and
     // each is written behind where nodes are still to be read. Calldata past its end reads as zero.
     assembly ("memory-safe") {
-        function hashNodes(left, right) -> parent {
+        function _hashNodes(left, right) -> parent {
             if or(left, right) {
                 mstore(0x00, left)
                 mstore(0x20, right)
@@ -91,11 +91,11 @@ function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uin
                         leftAfter := swap
                     }
                 }
-                let parent := hashNodes(left, right)
+                let parent := _hashNodes(left, right)
                 mstore(to, shr(1, index))
                 mstore(add(to, 0x20), parent)
                 if or(xor(left, leftAfter), xor(right, rightAfter)) {
-                    parent := hashNodes(leftAfter, rightAfter)
+                    parent := _hashNodes(leftAfter, rightAfter)
                 }
                 mstore(add(to, 0x40), parent)
                 to := add(to, 0x60)

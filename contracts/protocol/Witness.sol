@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {ACCOUNT_DEPTH, EXIT_DEPTH, MARKET_DEPTH, MAX_POSITIONS, SLOT_DEPTH} from "./Constants.sol";
+import {
+    ACCOUNT_DEPTH,
+    EXIT_DEPTH,
+    MARKET_DEPTH,
+    MAX_POSITIONS,
+    MAX_SCENARIOS,
+    MAX_SIGNERS,
+    SLOT_DEPTH
+} from "./Constants.sol";
 import {Fault} from "./Fault.sol";
 import {
     ACCOUNT_HEAD_BYTES,
@@ -29,7 +37,17 @@ import {
     hashGlobals,
     hashLeaf
 } from "./Leaf.sol";
-import {AccountEntry, MarketEntry, MarketType, SlotEntry, State} from "./State.sol";
+import {
+    AccountEntry,
+    MarketEntry,
+    MarketType,
+    SlotEntry,
+    State,
+    toCommittee,
+    toGrid,
+    toSeries,
+    toUnderlying
+} from "./State.sol";
 import {Witness_BadSiblings, computeRootFromMultiproof} from "./Tree.sol";
 import {Account, Committee, Exit, Grid, Message, Series, Slot, Underlying} from "./Types.sol";
 
@@ -91,7 +109,9 @@ function decodeMessage(uint256 cursor) pure returns (Message memory message, uin
 /// @dev Return the hash that the bridge chains for a message.
 function hashMessage(Message memory message) pure returns (bytes32) {
     return keccak256(
-        abi.encode(MESSAGE_DOMAIN, message.kind, message.sender, message.time, keccak256(message.body))
+        abi.encode(
+            MESSAGE_DOMAIN, message.kind, message.sender, message.time, keccak256(message.body)
+        )
     );
 }
 
@@ -103,6 +123,7 @@ function decodeSlotEntry(bytes memory buffer, uint256 cursor)
     // The slot that the compiler has put behind the entry's six words is not needed: see `State.sol`.
     assembly ("memory-safe") {
         mstore(0x40, add(entry, 0xc0))
+        mstore(add(entry, 0x40), 0)
     }
     uint256 word = _word(cursor);
     cursor += 3;
@@ -129,6 +150,7 @@ function decodeAccountEntry(bytes memory buffer, uint256 cursor)
     // The same, behind ten words.
     assembly ("memory-safe") {
         mstore(0x40, add(entry, 0x140))
+        mstore(add(entry, 0x40), 0)
     }
     uint256 word = _word(cursor);
     uint256 id = word >> 232;
@@ -157,8 +179,8 @@ function decodeAccountEntry(bytes memory buffer, uint256 cursor)
     uint256 slots = _allocateArray(count);
     uint256 next = 0;
     for (uint256 i; i < count; ++i) {
-        SlotEntry memory slot;
-        (slot, cursor) = decodeSlotEntry(buffer, cursor);
+        (SlotEntry memory slot, uint256 moved) = decodeSlotEntry(buffer, cursor);
+        cursor = moved;
         if (slot.id < next) revert Witness_NotAscending(slot.id);
         next = slot.id + 1;
         assembly ("memory-safe") {
@@ -190,12 +212,14 @@ function decodeMarketEntry(bytes memory buffer, uint256 cursor)
     entry.leafHash = hashLeaf(buffer);
     uint256 tag = uint8(word >> 216);
     uint256 leaf;
+    uint256 entries = 0;
     if (tag == SERIES_TAG) {
         Series memory series = decodeSeries(buffer);
         assembly ("memory-safe") {
             leaf := series
         }
         entry.marketType = MarketType.SERIES;
+        entries = series.riskCount;
     } else if (tag == UNDERLYING_TAG) {
         Underlying memory underlying = decodeUnderlying(buffer);
         assembly ("memory-safe") {
@@ -208,15 +232,19 @@ function decodeMarketEntry(bytes memory buffer, uint256 cursor)
             leaf := grid
         }
         entry.marketType = MarketType.GRID;
+        entries = grid.scenarios.length;
     } else if (tag == COMMITTEE_TAG) {
         Committee memory committee = decodeCommittee(buffer);
         assembly ("memory-safe") {
             leaf := committee
         }
         entry.marketType = MarketType.COMMITTEE;
+        entries = committee.signers.length;
     } else {
         revert Witness_BadLeaf(id);
     }
+    // The transition writes into arrays of this many places before the leaf is shown to be real.
+    if (entries > (tag == COMMITTEE_TAG ? MAX_SIGNERS : MAX_SCENARIOS)) revert Witness_BadLeaf(id);
     entry.leaf = leaf;
     entry.original = leaf;
     return (entry, cursor + length);
@@ -277,7 +305,10 @@ function validateWitness(State memory state, bytes32 rootBefore) pure {
 ///
 /// One pass over the trees for both. Afterwards the roots in `state.globals` are the new ones, so it can be
 /// called only once.
-function computeStateRoot(State memory state, bytes32 rootBefore) pure returns (bytes32 root, Fault fault) {
+function computeStateRoot(State memory state, bytes32 rootBefore)
+    pure
+    returns (bytes32 root, Fault fault)
+{
     fault = _computeRoots(state, rootBefore, true);
     if (fault == Fault.NONE) (root, fault) = hashGlobals(state.globals);
 }
@@ -300,7 +331,8 @@ function getSlotRoot(AccountEntry memory entry, bool isChanged) pure returns (by
         }
         _setNode(level, i, slot.id, slot.leafHash, leafHash);
     }
-    (bytes32 before, bytes32 afterwards) = computeRootFromMultiproof(level, entry.siblings, SLOT_DEPTH);
+    (bytes32 before, bytes32 afterwards) =
+        computeRootFromMultiproof(level, entry.siblings, SLOT_DEPTH);
     if (before != entry.slotRoot) revert Witness_BadSiblings();
     return (afterwards, fault);
 }
@@ -316,15 +348,18 @@ function _decodeMessages(State memory state, uint256 cursor) pure returns (uint2
     return cursor;
 }
 
-function _decodeAccounts(State memory state, bytes memory buffer, uint256 cursor) pure returns (uint256) {
+function _decodeAccounts(State memory state, bytes memory buffer, uint256 cursor)
+    pure
+    returns (uint256)
+{
     uint256 count = _word(cursor) >> 240;
     cursor += 2;
     if (count == 0) return cursor;
     uint256 accounts = _allocateArray(count);
     uint256 next = 0;
     for (uint256 i; i < count; ++i) {
-        AccountEntry memory entry;
-        (entry, cursor) = decodeAccountEntry(buffer, cursor);
+        (AccountEntry memory entry, uint256 moved) = decodeAccountEntry(buffer, cursor);
+        cursor = moved;
         if (entry.id < next) revert Witness_NotAscending(entry.id);
         next = entry.id + 1;
         assembly ("memory-safe") {
@@ -340,15 +375,18 @@ function _decodeAccounts(State memory state, bytes memory buffer, uint256 cursor
     return skipSiblings(cursor);
 }
 
-function _decodeMarkets(State memory state, bytes memory buffer, uint256 cursor) pure returns (uint256) {
+function _decodeMarkets(State memory state, bytes memory buffer, uint256 cursor)
+    pure
+    returns (uint256)
+{
     uint256 count = _word(cursor) >> 240;
     cursor += 2;
     if (count == 0) return cursor;
     uint256 markets = _allocateArray(count);
     uint256 next = 0;
     for (uint256 i; i < count; ++i) {
-        MarketEntry memory entry;
-        (entry, cursor) = decodeMarketEntry(buffer, cursor);
+        (MarketEntry memory entry, uint256 moved) = decodeMarketEntry(buffer, cursor);
+        cursor = moved;
         if (entry.id < next) revert Witness_NotAscending(entry.id);
         next = entry.id + 1;
         assembly ("memory-safe") {
@@ -366,7 +404,10 @@ function _decodeMarkets(State memory state, bytes memory buffer, uint256 cursor)
 
 /// @dev Fold the opened leaves into the roots before, which must be those of the witness, and if `isChanged`
 /// into the roots after. A fault is noted and folding goes on: the roots before are checked in any case.
-function _computeRoots(State memory state, bytes32 rootBefore, bool isChanged) pure returns (Fault fault) {
+function _computeRoots(State memory state, bytes32 rootBefore, bool isChanged)
+    pure
+    returns (Fault fault)
+{
     if (state.rootBefore != rootBefore) revert Witness_WrongRoot();
     if (state.accounts.length != 0) {
         (bytes32 before, bytes32 afterwards, Fault problem) = _computeAccountsRoot(state, isChanged);
@@ -454,32 +495,10 @@ function _computeExitsRoot(State memory state, bool isChanged)
 function _encodeMarket(MarketEntry memory entry) pure returns (bytes memory, Fault) {
     uint256 leaf = entry.leaf;
     MarketType marketType = entry.marketType;
-    if (marketType == MarketType.SERIES) {
-        Series memory series;
-        assembly ("memory-safe") {
-            series := leaf
-        }
-        return encodeSeries(series);
-    }
-    if (marketType == MarketType.UNDERLYING) {
-        Underlying memory underlying;
-        assembly ("memory-safe") {
-            underlying := leaf
-        }
-        return encodeUnderlying(underlying);
-    }
-    if (marketType == MarketType.GRID) {
-        Grid memory grid;
-        assembly ("memory-safe") {
-            grid := leaf
-        }
-        return encodeGrid(grid);
-    }
-    Committee memory committee;
-    assembly ("memory-safe") {
-        committee := leaf
-    }
-    return encodeCommittee(committee);
+    if (marketType == MarketType.SERIES) return encodeSeries(toSeries(leaf));
+    if (marketType == MarketType.UNDERLYING) return encodeUnderlying(toUnderlying(leaf));
+    if (marketType == MarketType.GRID) return encodeGrid(toGrid(leaf));
+    return encodeCommittee(toCommittee(leaf));
 }
 
 /// @dev Whether another leaf stands in place of the witness' own: leaves are never written to.
@@ -496,9 +515,13 @@ function _hasChanged(AccountEntry memory entry) pure returns (bool changed) {
 }
 
 /// @dev Write leaf `i` of a multiproof: its place, its hash before and after.
-function _setNode(uint256[] memory level, uint256 i, uint256 index, bytes32 before, bytes32 afterwards)
-    pure
-{
+function _setNode(
+    uint256[] memory level,
+    uint256 i,
+    uint256 index,
+    bytes32 before,
+    bytes32 afterwards
+) pure {
     // The caller has made three words for each leaf.
     assembly ("memory-safe") {
         let to := add(add(level, 0x20), mul(i, 0x60))

@@ -45,7 +45,7 @@ def validate_parameters(provider: ProviderAPI, parameters: DeploymentParameters)
     DeploymentError
         Names field, value and rule.
     """
-    if not provider.get_code(parameters.token):  # type: ignore[arg-type]
+    if not provider.get_code(parameters.token):
         raise DeploymentError(f"token: {parameters.token} has no code on this chain")
     for name in ("sequencer", "governor"):
         value = getattr(parameters, name)
@@ -65,8 +65,8 @@ def deploy(
 ) -> Registry:
     """Deploy all contracts, in an order in which each checks the ones before it.
 
-    Addresses that a constructor needs before they exist are predicted from the deployer's nonce; the
-    contract that gets one checks that it is itself.
+    Addresses that a constructor needs before they exist are predicted from the deployer's nonce;
+    the contract that gets one checks that it is itself.
 
     Raises
     ------

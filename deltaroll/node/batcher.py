@@ -83,6 +83,20 @@ class Batcher:
             raise BatcherError(f"batch {head.header.index} on L1 was not posted from this store")
         return next_chunk
 
+    def compute_context(
+        self, chunk: SealedChunk, index: int, chunks: Sequence[SealedChunk], head: Header
+    ) -> Context:
+        """Return what L1 will know about a chunk of a batch on top of `head`, its time apart."""
+        return Context(
+            domain=self.follower.gateway.domain,
+            l1_time=Timestamp(int.from_bytes(chunk.data[:CLOCK_BYTES], "big")),
+            queue_end=chunks[-1].queue_end,
+            previous_base_fee=head.l1_base_fee,
+            previous_blob_fee=head.l1_blob_fee,
+            is_first=index == 0,
+            is_last=index == len(chunks) - 1,
+        )
+
     def compute_posted(self, chunks: Sequence[SealedChunk]) -> tuple[PostedChunk, ...]:
         """Return the chunks with their state roots, each checked as a verifier would check it.
 
@@ -93,21 +107,11 @@ class Batcher:
         """
         state = self.follower.state
         head = self.follower.chain[-1].submitted.header
-        queue_end = chunks[-1].queue_end
         posted: list[PostedChunk] = []
         state.begin()
         try:
             for index, chunk in enumerate(chunks):
-                clock = int.from_bytes(chunk.data[:CLOCK_BYTES], "big")
-                context = Context(
-                    domain=self.follower.gateway.domain,
-                    l1_time=Timestamp(clock),
-                    queue_end=queue_end,
-                    previous_base_fee=head.l1_base_fee,
-                    previous_blob_fee=head.l1_blob_fee,
-                    is_first=index == 0,
-                    is_last=index == len(chunks) - 1,
-                )
+                context = self.compute_context(chunk, index, chunks, head)
                 bad = compute_bad_signature(state, chunk.data, chunk.signatures, context.domain)
                 if bad is not None:
                     raise BatcherError(f"chunk {chunk.number}: {bad[0].name} at {bad[1]}")

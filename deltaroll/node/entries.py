@@ -152,7 +152,8 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(encoding: bytes) -> Entry:
     """Return the entry; msgspec.DecodeError for bytes that are none."""
-    return _decoder.decode(encoding)
+    entry: Entry = _decoder.decode(encoding)
+    return entry
 
 
 def to_order_entry(

@@ -180,6 +180,10 @@ class State:
         if not self._marks:
             self._journal.clear()
 
+    def get_exit_branch(self, index: int) -> list[bytes]:
+        """Return the siblings of an exit from the bottom up, as of the last root computed."""
+        return self._exit_tree.get_branch(index)
+
     def rollback(self) -> None:
         """Undo the changes since the last `begin`."""
         mark, self.globals = self._marks.pop()

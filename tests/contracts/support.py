@@ -182,7 +182,7 @@ def deploy_rollup(
     return Rollup(token, vault, bridge, inbox, verifier, prover, last_header(inbox))
 
 
-def parameters(bridge: Any, prover: Any, sequencer: Any, **changes: Any) -> tuple[Any, ...]:
+def parameters(bridge: Any, prover: Any, sequencer: Any, /, **changes: Any) -> tuple[Any, ...]:
     """Constructor argument of the inbox."""
     fields = {
         "bridge": bridge,

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {
+    COLLATERAL,
+    processSetTradingKey,
+    processTransfer,
+    processWithdraw
+} from "./Actions.sol";
+import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
+import {processConfigure} from "./Configure.sol";
+import {ACCOUNT_DEPTH, MAX_AMOUNT, WEIGHT_SIGNATURE_GAS} from "./Constants.sol";
+import {copyAccount, copySlice} from "./Copy.sol";
+import {Fault} from "./Fault.sol";
+import {Sweep, processFill} from "./Fill.sol";
+import {Margin, computeMargin} from "./Margin.sol";
+import {processMark} from "./Mark.sol";
+import {processObserve} from "./Observe.sol";
+import {SIGNATURE_BYTES} from "./Recovery.sol";
+import {Signature, SignatureRequest, computeRequests, validateSignature} from "./Signatures.sol";
+import {
+    Checkpoint,
+    State,
+    UINT128_BOUND,
+    UINT32_BOUND,
+    begin,
+    charge,
+    commit,
+    getAccount,
+    getMessage,
+    processExit,
+    rollback,
+    setAccount,
+    touchAccount,
+    validateAccount
+} from "./State.sol";
+import {
+    Account,
+    Context,
+    Exit,
+    Kind,
+    MESSAGE_CANCEL_ALL,
+    MESSAGE_CONFIGURE,
+    MESSAGE_DEPOSIT,
+    MESSAGE_FORCED,
+    MESSAGE_FORCE_EXIT,
+    Message,
+    Position,
+    Transaction
+} from "./Types.sol";
+
+// Messages of the L1 queue: deposits, forced requests, governance. Consumed in order, none skipped.
+//
+// What cannot be honoured is consumed as a counted no-op and leaves no other trace. Two faults are not
+// no-ops: OVERWEIGHT, because the chunk is too full, and STALE_MARK, because the proposer could have marked
+// first and must not shield anyone behind a stale mark.
+
+uint256 constant DEPOSIT_BYTES = 40;
+uint256 constant FORCE_EXIT_BYTES = 20;
+uint256 constant CANCEL_ALL_BYTES = 4;
+uint256 constant MAX_ACCOUNTS = (1 << ACCOUNT_DEPTH) - 1;
+
+/// @dev Check a body of fixed length. NON_CANONICAL.
+function validateLength(bytes memory body, uint256 length) pure returns (Fault) {
+    return body.length != length ? Fault.NON_CANONICAL : Fault.NONE;
+}
+
+/// @dev Return an account that belongs to the L1 sender of a message. UNKNOWN_ACCOUNT; BAD_SIGNATURE when it
+/// is somebody else's.
+function getOwnedAccount(State memory state, uint256 accountId, address sender)
+    pure
+    returns (Account memory account, Fault fault)
+{
+    // The place that the compiler has made for `account` is not needed.
+    assembly ("memory-safe") {
+        mstore(0x40, account)
+    }
+    (account, fault) = getAccount(state, accountId);
+    if (fault == Fault.NONE && account.owner != sender) fault = Fault.BAD_SIGNATURE;
+}
+
+/// @dev Credit a deposit: owner (20), account (4), amount (16). NON_CANONICAL; OUT_OF_RANGE and ZERO_AMOUNT
+/// for what the bridge refuses in the first place.
+///
+/// An account that exists is credited whoever owns it; else a new one is opened for the owner. When the tree
+/// is full the money goes back to the owner as an exit, so a deposit is never lost.
+function processDeposit(State memory state, bytes memory body) pure returns (Fault fault) {
+    fault = validateLength(body, DEPOSIT_BYTES);
+    if (fault != Fault.NONE) return fault;
+    address owner = address(uint160(_number(body, 0, 20)));
+    uint256 accountId = _number(body, 20, 4);
+    uint256 amount = _number(body, 24, 16);
+    uint256 deposited = state.globals.deposited + amount;
+    if (amount == 0) return Fault.ZERO_AMOUNT;
+    if (amount > MAX_AMOUNT || deposited >= UINT128_BOUND) return Fault.OUT_OF_RANGE;
+    uint256 count = state.globals.accountCount;
+    if (accountId == 0 || accountId > count) {
+        if (count >= MAX_ACCOUNTS) {
+            fault = processExit(state, Exit(COLLATERAL, owner, amount));
+            if (fault != Fault.NONE) return fault;
+            state.globals.deposited = deposited;
+            return Fault.NONE;
+        }
+        accountId = count + 1;
+        (, fault) = touchAccount(state, accountId);
+        if (fault != Fault.NONE) return fault;
+        state.globals.accountCount = count + 1;
+        state.globals.deposited = deposited;
+        Account memory opened =
+            Account(owner, address(0), 0, 0, int256(amount), 0, 0, new Position[](0));
+        setAccount(state, accountId, opened);
+        return Fault.NONE;
+    }
+    (Account memory account, Fault unknown) = getAccount(state, accountId);
+    if (unknown != Fault.NONE) return unknown;
+    Account memory accountAfter = copyAccount(account);
+    accountAfter.cash += int256(amount);
+    fault = validateAccount(accountAfter);
+    if (fault != Fault.NONE) return fault;
+    state.globals.deposited = deposited;
+    setAccount(state, accountId, accountAfter);
+}
+
+/// @dev Withdraw up to an account's free margin to its owner: account (4), amount (16). NON_CANONICAL,
+/// UNKNOWN_ACCOUNT, BAD_SIGNATURE, ZERO_AMOUNT, MARGIN when nothing is free, HALTED, STALE_MARK.
+function processForceExit(State memory state, address sender, bytes memory body)
+    pure
+    returns (Fault fault)
+{
+    fault = validateLength(body, FORCE_EXIT_BYTES);
+    if (fault != Fault.NONE) return fault;
+    uint256 accountId = _number(body, 0, 4);
+    uint256 amount = _number(body, 4, 16);
+    (Account memory account, Fault notOwned) = getOwnedAccount(state, accountId, sender);
+    if (notOwned != Fault.NONE) return notOwned;
+    if (amount == 0) return Fault.ZERO_AMOUNT;
+    (Margin memory margin, Fault unclear) = computeMargin(state, account, state.globals.clock);
+    if (unclear != Fault.NONE) return unclear;
+    int256 available = margin.equity - margin.initial;
+    if (available <= 0) return Fault.MARGIN;
+    if (amount > uint256(available)) amount = uint256(available);
+    if (amount > MAX_AMOUNT) amount = MAX_AMOUNT;
+    Account memory accountAfter = copyAccount(account);
+    accountAfter.cash -= int256(amount);
+    fault = validateAccount(accountAfter);
+    if (fault != Fault.NONE) return fault;
+    fault = processExit(state, Exit(COLLATERAL, account.owner, amount));
+    if (fault != Fault.NONE) return fault;
+    setAccount(state, accountId, accountAfter);
+}
+
+/// @dev Kill every order that an account has signed so far: account (4). NON_CANONICAL, UNKNOWN_ACCOUNT,
+/// BAD_SIGNATURE, OUT_OF_RANGE after 2^31 epochs.
+function processCancelAll(State memory state, address sender, bytes memory body)
+    pure
+    returns (Fault fault)
+{
+    fault = validateLength(body, CANCEL_ALL_BYTES);
+    if (fault != Fault.NONE) return fault;
+    uint256 accountId = _number(body, 0, 4);
+    (Account memory account, Fault notOwned) = getOwnedAccount(state, accountId, sender);
+    if (notOwned != Fault.NONE) return notOwned;
+    if (account.epoch + 1 >= UINT32_BOUND / 2) return Fault.OUT_OF_RANGE;
+    Account memory accountAfter = copyAccount(account);
+    ++accountAfter.epoch;
+    setAccount(state, accountId, accountAfter);
+}
+
+/// @dev Return clock, transaction and the place of the signatures of a Forced body. Any of the decoder's
+/// faults; UNKNOWN_KIND for a queue transaction; NON_CANONICAL for none or a second.
+///
+/// Body: length of the data (2), the data in the form of a chunk with one transaction, the signatures. The
+/// clock inside is only what expiries and ages are measured from.
+function decodeForced(bytes memory body)
+    pure
+    returns (uint256 clock, Transaction memory transaction, uint256 signatures, Fault fault)
+{
+    // The place that the compiler has made for `transaction` is not needed.
+    assembly ("memory-safe") {
+        mstore(0x40, transaction)
+    }
+    if (body.length < 2) return (0, transaction, 0, Fault.TRUNCATED);
+    signatures = 2 + _number(body, 0, 2);
+    if (body.length < signatures) return (0, transaction, 0, Fault.TRUNCATED);
+    (Decoder memory decoder, Fault badHeader) = decodeHeader(copySlice(body, 2, signatures - 2));
+    if (badHeader != Fault.NONE) return (0, transaction, 0, badHeader);
+    clock = decoder.clock;
+    transaction = decoder.transaction;
+    Kind kind;
+    (kind, fault) = decodeTransaction(decoder);
+    if (fault != Fault.NONE) return (clock, transaction, 0, fault);
+    if (kind == Kind.END) return (clock, transaction, 0, Fault.NON_CANONICAL);
+    if (kind == Kind.QUEUE) return (clock, transaction, 0, Fault.UNKNOWN_KIND);
+    (kind, fault) = decodeTransaction(decoder);
+    if (fault == Fault.NONE && kind != Kind.END) fault = Fault.NON_CANONICAL;
+}
+
+/// @dev Run any signed transaction, its signatures checked here against the state as it is now. What
+/// `decodeForced` and the transaction's process return; SIGNATURE_COUNT, BAD_SIGNATURE.
+function processForced(State memory state, bytes memory body, Context memory context)
+    pure
+    returns (Fault fault)
+{
+    (, Transaction memory transaction, uint256 signatures, Fault badBody) = decodeForced(body);
+    if (badBody != Fault.NONE) return badBody;
+    SignatureRequest[] memory requests = computeRequests(transaction);
+    uint256 count = requests.length;
+    if (body.length - signatures != SIGNATURE_BYTES * count) return Fault.SIGNATURE_COUNT;
+    fault = charge(state, count * WEIGHT_SIGNATURE_GAS, 0);
+    if (fault != Fault.NONE) return fault;
+    for (uint256 i; i < count; ++i) {
+        uint256 at = signatures + SIGNATURE_BYTES * i;
+        Signature memory signature =
+            Signature(bytes32(_number(body, at, 32)), bytes32(_number(body, at + 32, 32)));
+        fault = validateSignature(
+            state, requests[i], signature, context.domain, state.globals.clock
+        );
+        if (fault != Fault.NONE) return fault;
+    }
+    Kind kind = transaction.kind;
+    if (kind == Kind.FILL) {
+        (, fault) = processFill(state, transaction.fill, Sweep(false, 0, 0), true);
+        return fault;
+    }
+    if (kind == Kind.TRANSFER) return processTransfer(state, transaction.transfer);
+    if (kind == Kind.WITHDRAW) return processWithdraw(state, transaction.withdraw);
+    if (kind == Kind.SET_TRADING_KEY) return processSetTradingKey(state, transaction.setTradingKey);
+    if (kind == Kind.OBSERVE) return processObserve(state, transaction.observe);
+    return processMark(state, transaction.mark);
+}
+
+/// @dev Do what a message asks for. What the five processes above return; UNKNOWN_KIND.
+function processMessage(State memory state, Message memory message, Context memory context)
+    pure
+    returns (Fault)
+{
+    uint256 kind = message.kind;
+    bytes memory body = message.body;
+    if (kind == MESSAGE_DEPOSIT) return processDeposit(state, body);
+    if (kind == MESSAGE_FORCE_EXIT) return processForceExit(state, message.sender, body);
+    if (kind == MESSAGE_CANCEL_ALL) return processCancelAll(state, message.sender, body);
+    if (kind == MESSAGE_FORCED) return processForced(state, body, context);
+    if (kind == MESSAGE_CONFIGURE) return processConfigure(state, body);
+    return Fault.UNKNOWN_KIND;
+}
+
+/// @dev Consume the next message of the queue.
+/// @return outcome Why the message was a no-op; NONE when it was honoured.
+/// @return fault QUEUE_OVERRUN past the header's range; OVERWEIGHT, STALE_MARK.
+function processQueue(State memory state, Context memory context)
+    pure
+    returns (Fault outcome, Fault fault)
+{
+    uint256 index = state.globals.queueIndex;
+    if (index >= context.queueEnd) return (Fault.NONE, Fault.QUEUE_OVERRUN);
+    (Message memory message, Fault overweight) = getMessage(state, index);
+    if (overweight != Fault.NONE) return (Fault.NONE, overweight);
+    Checkpoint memory checkpoint = begin(state);
+    outcome = processMessage(state, message, context);
+    if (outcome == Fault.NONE) commit(state);
+    else rollback(state, checkpoint);
+    if (outcome == Fault.OVERWEIGHT || outcome == Fault.STALE_MARK) return (Fault.NONE, outcome);
+    if (outcome != Fault.NONE) ++state.globals.skipped;
+    state.globals.queueIndex = index + 1;
+}
+
+/// @dev Read `width` bytes at `offset` as an unsigned integer; the caller has checked that they are there.
+function _number(bytes memory body, uint256 offset, uint256 width) pure returns (uint256 value) {
+    assembly ("memory-safe") {
+        value := shr(sub(256, shl(3, width)), mload(add(add(body, 0x20), offset)))
+    }
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
+import {
+    computeDigest,
+    hashObservation,
+    hashOrder,
+    hashSetTradingKey,
+    hashTransfer,
+    hashWithdraw
+} from "./Eip712.sol";
+import {Fault} from "./Fault.sol";
+import {SIGNATURE_BYTES, recoverSigner} from "./Recovery.sol";
+import {
+    AccountEntry,
+    State,
+    getCommittee,
+    getUnderlying,
+    touchAccount
+} from "./State.sol";
+import {
+    Account,
+    Committee,
+    Fill,
+    Kind,
+    Observation,
+    Observe,
+    Transaction,
+    Underlying
+} from "./Types.sol";
+
+// Signatures: which ones a chunk must carry, in which order, and by whom.
+//
+// A chunk's signatures stand in their own section, 64 bytes each, in the order in which the transactions
+// require them. The state before the chunk decides whose key is right: a change of key takes effect with the
+// next chunk. A transition takes them as good; a bad one has its own proof.
+
+/// @dev The chunk requires no signature of this position.
+error Signatures_UnknownPosition(uint256 position, uint256 count);
+
+/// @dev Who may sign.
+enum Role {
+    OWNER, // The account's owner.
+    TRADER, // The account's owner, or its trading key while that lives.
+    ORACLE // A member of the underlying's committee.
+}
+
+/// @dev One signature that a transaction requires.
+struct SignatureRequest {
+    Role role;
+    uint256 subject; // Account id, or the underlying's market id for ORACLE.
+    uint256 signer; // Index in the committee for ORACLE, else 0.
+    bytes32 structHash;
+}
+
+/// @dev A signature: r, then s with the parity of y in its top bit.
+struct Signature {
+    bytes32 r;
+    bytes32 sAndParity;
+}
+
+/// @dev Return the signatures that a transaction requires: maker before taker, oracle members ascending.
+function computeRequests(Transaction memory transaction)
+    pure
+    returns (SignatureRequest[] memory requests)
+{
+    requests = new SignatureRequest[](_countRequests(transaction));
+    Kind kind = transaction.kind;
+    if (kind == Kind.FILL) {
+        Fill memory fill = transaction.fill;
+        uint256 count;
+        if (fill.hasMakerOrder) {
+            bytes32 structHash = hashOrder(fill.maker, fill.makerSlot, fill.makerOrder);
+            requests[count++] = SignatureRequest(Role.TRADER, fill.maker, 0, structHash);
+        }
+        if (fill.hasTakerOrder) {
+            bytes32 structHash = hashOrder(fill.taker, fill.takerSlot, fill.takerOrder);
+            requests[count++] = SignatureRequest(Role.TRADER, fill.taker, 0, structHash);
+        }
+    } else if (kind == Kind.TRANSFER) {
+        bytes32 structHash = hashTransfer(transaction.transfer);
+        requests[0] =
+            SignatureRequest(Role.OWNER, transaction.transfer.sender, 0, structHash);
+    } else if (kind == Kind.WITHDRAW) {
+        bytes32 structHash = hashWithdraw(transaction.withdraw);
+        requests[0] =
+            SignatureRequest(Role.OWNER, transaction.withdraw.account, 0, structHash);
+    } else if (kind == Kind.SET_TRADING_KEY) {
+        bytes32 structHash = hashSetTradingKey(transaction.setTradingKey);
+        requests[0] =
+            SignatureRequest(Role.OWNER, transaction.setTradingKey.account, 0, structHash);
+    } else if (kind == Kind.OBSERVE) {
+        Observe memory observe = transaction.observe;
+        for (uint256 i; i < requests.length; ++i) {
+            Observation memory entry = observe.observations[i];
+            bytes32 structHash = hashObservation(observe.market, entry);
+            requests[i] =
+                SignatureRequest(Role.ORACLE, observe.market, entry.signer, structHash);
+        }
+    }
+}
+
+/// @dev Check that `signer` may sign for an account in `role`. BAD_SIGNATURE.
+function validateAccountSigner(Account memory account, Role role, address signer, uint256 clock)
+    pure
+    returns (Fault)
+{
+    if (signer == account.owner) return Fault.NONE;
+    if (role == Role.TRADER && signer == account.tradingKey && clock <= account.keyExpiry) {
+        return Fault.NONE;
+    }
+    return Fault.BAD_SIGNATURE;
+}
+
+/// @dev Check that `signer` is the committee's member at `index`. BAD_SIGNATURE.
+function validateOracleSigner(Committee memory committee, uint256 index, address signer)
+    pure
+    returns (Fault)
+{
+    if (index >= committee.signers.length || committee.signers[index] != signer) {
+        return Fault.BAD_SIGNATURE;
+    }
+    return Fault.NONE;
+}
+
+/// @dev Check one signature against the keys in `state`. BAD_SIGNATURE, also when account, underlying or
+/// committee do not exist; OVERWEIGHT.
+function validateSignature(
+    State memory state,
+    SignatureRequest memory request,
+    Signature memory signature,
+    bytes32 domain,
+    uint256 clock
+) pure returns (Fault) {
+    address signer = recoverSigner(
+        computeDigest(domain, request.structHash), signature.r, signature.sAndParity
+    );
+    if (signer == address(0)) return Fault.BAD_SIGNATURE;
+    if (request.role == Role.ORACLE) {
+        (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, request.subject);
+        if (noUnderlying == Fault.UNKNOWN_MARKET) return Fault.BAD_SIGNATURE;
+        if (noUnderlying != Fault.NONE) return noUnderlying;
+        (Committee memory committee, Fault noCommittee) =
+            getCommittee(state, underlying.params.committee);
+        if (noCommittee == Fault.UNKNOWN_MARKET) return Fault.BAD_SIGNATURE;
+        if (noCommittee != Fault.NONE) return noCommittee;
+        return validateOracleSigner(committee, request.signer, signer);
+    }
+    (AccountEntry memory entry, Fault fault) = touchAccount(state, request.subject);
+    if (fault != Fault.NONE) return fault;
+    if (!entry.exists) return Fault.BAD_SIGNATURE;
+    return validateAccountSigner(entry.account, request.role, signer, clock);
+}
+
+/// @dev Return the clock of a chunk, how many signatures it requires, and the one at `position` when there is
+/// one. Any of the decoder's faults.
+function computeChunkRequests(bytes memory data, uint256 position)
+    pure
+    returns (uint256 clock, uint256 count, SignatureRequest memory request, Fault fault)
+{
+    Decoder memory decoder;
+    (decoder, fault) = decodeHeader(data);
+    clock = decoder.clock;
+    while (fault == Fault.NONE) {
+        Kind kind;
+        (kind, fault) = decodeTransaction(decoder);
+        if (kind == Kind.END || fault != Fault.NONE) break;
+        uint256 more = _countRequests(decoder.transaction);
+        // One at most: hashing all of them would cost more than a proof may.
+        if (position >= count && position - count < more) {
+            request = computeRequests(decoder.transaction)[position - count];
+        }
+        count += more;
+    }
+}
+
+/// @dev Check the signature at `position` in a chunk's signature section against the state before the chunk.
+/// Any of the decoder's; SIGNATURE_COUNT, whatever the position, then BAD_SIGNATURE.
+///
+/// One at a time: a proof needs no more than one that is bad.
+function validateSignatures(
+    State memory state,
+    bytes memory data,
+    bytes calldata signatures,
+    bytes32 domain,
+    uint256 position
+) pure returns (Fault) {
+    (uint256 clock, uint256 count, SignatureRequest memory request, Fault fault) =
+        computeChunkRequests(data, position);
+    if (fault != Fault.NONE) return fault;
+    if (signatures.length != SIGNATURE_BYTES * count) return Fault.SIGNATURE_COUNT;
+    if (position >= count) revert Signatures_UnknownPosition(position, count);
+    bytes calldata encoded = signatures[position * SIGNATURE_BYTES:];
+    Signature memory signature = Signature(bytes32(encoded[:32]), bytes32(encoded[32:64]));
+    return validateSignature(state, request, signature, domain, clock);
+}
+
+/// @dev Return how many signatures a transaction requires.
+function _countRequests(Transaction memory transaction) pure returns (uint256) {
+    Kind kind = transaction.kind;
+    if (kind == Kind.FILL) {
+        return (transaction.fill.hasMakerOrder ? 1 : 0) + (transaction.fill.hasTakerOrder ? 1 : 0);
+    }
+    if (kind == Kind.OBSERVE) return transaction.observe.observations.length;
+    return kind == Kind.QUEUE || kind == Kind.MARK ? 0 : 1;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {processSetTradingKey, processTransfer, processWithdraw} from "./Actions.sol";
+import {divDown} from "./Arithmetic.sol";
+import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
+import {
+    FEE_LEVEL_SMOOTHING,
+    MAX_CLOCK_LAG,
+    WEIGHT_CHUNK_BYTES,
+    WEIGHT_CHUNK_GAS,
+    WEIGHT_TRANSACTION_GAS
+} from "./Constants.sol";
+import {Fault} from "./Fault.sol";
+import {Sweep, processFill} from "./Fill.sol";
+import {processMark} from "./Mark.sol";
+import {processQueue} from "./Messages.sol";
+import {processObserve} from "./Observe.sol";
+import {State, charge, resetMeter} from "./State.sol";
+import {Context, Fill, Globals, Kind, Transaction} from "./Types.sol";
+import {computeStateRoot, validateWitness} from "./Witness.sol";
+
+// The state transition of one chunk: the call tree is the protocol.
+
+/// @dev What one transaction of a chunk leaves to the next.
+struct Progress {
+    Sweep sweep;
+    bool mustGoOn; // The last fill left a fill-or-kill order incomplete.
+}
+
+/// @dev Return the smoothed L1 fee after a batch that paid `fee`, rounded down.
+function computeFeeLevel(uint256 level, uint256 fee) pure returns (uint256) {
+    // Both are below 2^64; the result lies between them.
+    unchecked {
+        return uint256(
+            int256(level) + divDown(int256(fee) - int256(level), int256(FEE_LEVEL_SMOOTHING))
+        );
+    }
+}
+
+/// @dev Fold the previous batch's L1 fees into the fee levels.
+function processBatchStart(State memory state, Context memory context) pure {
+    Globals memory globals = state.globals;
+    globals.baseFeeLevel = computeFeeLevel(globals.baseFeeLevel, context.previousBaseFee);
+    globals.blobFeeLevel = computeFeeLevel(globals.blobFeeLevel, context.previousBlobFee);
+}
+
+/// @dev Check a chunk's clock against the state's and against L1. CLOCK_BACKWARD, CLOCK_AHEAD, CLOCK_STALE.
+function validateClock(State memory state, uint256 clock, Context memory context)
+    pure
+    returns (Fault)
+{
+    if (clock < state.globals.clock) return Fault.CLOCK_BACKWARD;
+    if (clock > context.l1Time) return Fault.CLOCK_AHEAD;
+    if (clock + MAX_CLOCK_LAG < context.l1Time) return Fault.CLOCK_STALE;
+    return Fault.NONE;
+}
+
+/// @dev Apply one transaction. FILL_OR_KILL when an incomplete order is not gone on with; what the kind's
+/// process returns.
+function processTransaction(
+    State memory state,
+    Transaction memory transaction,
+    Progress memory progress,
+    Context memory context
+) pure returns (Fault fault) {
+    fault = charge(state, WEIGHT_TRANSACTION_GAS, 0);
+    if (fault != Fault.NONE) return fault;
+    Kind kind = transaction.kind;
+    Sweep memory sweep = progress.sweep;
+    if (kind == Kind.FILL) {
+        Fill memory fill = transaction.fill;
+        if (progress.mustGoOn && (fill.hasTakerOrder || !_goesOn(fill, sweep))) {
+            return Fault.FILL_OR_KILL;
+        }
+        (progress.mustGoOn, fault) = processFill(state, fill, sweep, false);
+        sweep.exists = true;
+        sweep.taker = fill.taker;
+        sweep.slot = fill.takerSlot;
+        return fault;
+    }
+    if (progress.mustGoOn) return Fault.FILL_OR_KILL;
+    sweep.exists = false;
+    if (kind == Kind.QUEUE) {
+        (, fault) = processQueue(state, context);
+        return fault;
+    }
+    if (kind == Kind.TRANSFER) return processTransfer(state, transaction.transfer);
+    if (kind == Kind.WITHDRAW) return processWithdraw(state, transaction.withdraw);
+    if (kind == Kind.SET_TRADING_KEY) return processSetTradingKey(state, transaction.setTradingKey);
+    if (kind == Kind.OBSERVE) return processObserve(state, transaction.observe);
+    return processMark(state, transaction.mark);
+}
+
+/// @dev Move the clock; the first chunk of a batch also folds in the L1 fees. CLOCK_BACKWARD, CLOCK_AHEAD,
+/// CLOCK_STALE.
+function processChunkStart(State memory state, uint256 clock, Context memory context)
+    pure
+    returns (Fault fault)
+{
+    fault = validateClock(state, clock, context);
+    if (fault != Fault.NONE) return fault;
+    state.globals.clock = clock;
+    if (context.isFirst) processBatchStart(state, context);
+}
+
+/// @dev Check that nothing is left open. FILL_OR_KILL; QUEUE_UNDERRUN when the batch's last chunk leaves
+/// messages of its range.
+function processChunkEnd(State memory state, Progress memory progress, Context memory context)
+    pure
+    returns (Fault)
+{
+    if (progress.mustGoOn) return Fault.FILL_OR_KILL;
+    if (context.isLast && state.globals.queueIndex != context.queueEnd) return Fault.QUEUE_UNDERRUN;
+    return Fault.NONE;
+}
+
+/// @dev Apply a chunk, decoding as it goes; the first broken rule is the fault. The state is then as the
+/// transactions before the fault left it.
+function processChunk(State memory state, bytes memory data, Context memory context)
+    pure
+    returns (Fault fault)
+{
+    resetMeter(state);
+    fault = charge(state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES + data.length);
+    if (fault != Fault.NONE) return fault;
+    (Decoder memory decoder, Fault badHeader) = decodeHeader(data);
+    if (badHeader != Fault.NONE) return badHeader;
+    fault = processChunkStart(state, decoder.clock, context);
+    if (fault != Fault.NONE) return fault;
+    Progress memory progress;
+    Kind kind;
+    while (true) {
+        (kind, fault) = decodeTransaction(decoder);
+        if (fault != Fault.NONE) return fault;
+        if (kind == Kind.END) break;
+        fault = processTransaction(state, decoder.transaction, progress, context);
+        if (fault != Fault.NONE) return fault;
+    }
+    return processChunkEnd(state, progress, context);
+}
+
+/// @dev Return the fault of a posted chunk, NONE when it is honest; reverts unless the witness is of the state
+/// with the root `preRoot`.
+///
+/// Signatures are not looked at: see `Signatures.sol`.
+function computeFault(
+    State memory state,
+    bytes memory data,
+    Context memory context,
+    bytes32 preRoot,
+    bytes32 postRoot
+) pure returns (Fault fault) {
+    fault = processChunk(state, data, context);
+    if (fault != Fault.NONE) {
+        validateWitness(state, preRoot);
+        return fault;
+    }
+    bytes32 root;
+    (root, fault) = computeStateRoot(state, preRoot);
+    if (fault == Fault.NONE && root != postRoot) fault = Fault.WRONG_POST_ROOT;
+}
+
+/// @dev Whether a fill is by the taker of the one before, from the same slot.
+function _goesOn(Fill memory fill, Sweep memory sweep) pure returns (bool) {
+    return sweep.exists && sweep.taker == fill.taker && sweep.slot == fill.takerSlot;
+}

@@ -1,0 +1,66 @@
+"""What the Ape scripts share: options, loading a deployment, plain output."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from ape import Project
+from ape.api import ProviderAPI
+from ape.managers.project import ProjectManager
+
+from deltaroll.l1.deployment import load_gateway
+from deltaroll.l1.gateway import Gateway
+from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+DEPLOYMENTS = Path("data") / "deployments"
+
+
+def registry_option(function: Function) -> Function:
+    """Add `--registry`: the folder in which deployments are written down."""
+    return click.option(
+        "--registry",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEPLOYMENTS,
+        show_default=True,
+        help="Folder of registry files, one per chain.",
+    )(function)
+
+
+def once_option(function: Function) -> Function:
+    """Add `--once` and `--interval`."""
+    function = click.option(
+        "--interval",
+        type=click.FloatRange(min=0.1),
+        default=4.0,
+        show_default=True,
+        help="Seconds between two looks at L1.",
+    )(function)
+    return click.option("--once", is_flag=True, help="Look once and stop.")(function)
+
+
+def load_project() -> ProjectManager:
+    """Return the Ape project of the working directory."""
+    return Project(Path.cwd())
+
+
+def load_deployment(provider: ProviderAPI, registry: Path) -> tuple[Registry, Gateway]:
+    """Return the deployment on the connected chain.
+
+    Raises
+    ------
+    click.ClickException
+        When there is no usable registry file.
+    """
+    try:
+        found = read_registry(get_registry_path(registry, provider.chain_id), provider.chain_id)
+    except RegistryError as problem:
+        raise click.ClickException(str(problem)) from None
+    return found, load_gateway(load_project(), provider, found)
+
+
+def to_money(units: int) -> str:
+    """Return collateral units (1e-6) as a readable amount."""
+    sign = "-" if units < 0 else ""
+    return f"{sign}{abs(units) // 10**6:,}.{abs(units) % 10**6:06d}"

@@ -1,0 +1,1 @@
+"""One fill's whole life on a real node: what `make demo` runs."""

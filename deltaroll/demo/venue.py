@@ -1,0 +1,217 @@
+"""Sets up a venue: contracts, listing, bonds, committee, funded traders."""
+
+import random
+from dataclasses import dataclass, field
+
+from ape.api import AccountAPI, ProviderAPI
+from ape.managers.project import ProjectManager
+from eth_account.messages import encode_typed_data
+from eth_utils.conversions import to_bytes
+
+from deltaroll.demo.actors import Trader, make_key
+from deltaroll.demo.prices import TICK
+from deltaroll.l1.deployment import DeploymentParameters, deploy, load_gateway
+from deltaroll.l1.gateway import Gateway
+from deltaroll.l1.registry import Registry
+from deltaroll.node.batcher import Batcher
+from deltaroll.node.challenger import Challenger
+from deltaroll.node.follower import Follower
+from deltaroll.node.sequencer import Sequencer
+from deltaroll.node.store import Store
+from deltaroll.presets import PMRM_2
+from deltaroll.protocol.configure import (
+    encode_configure,
+    encode_configure_params,
+    encode_configure_series,
+)
+from deltaroll.protocol.leaf import (
+    COMMITTEE_TAG,
+    GRID_TAG,
+    encode_committee,
+    encode_grid,
+    encode_params,
+)
+from deltaroll.protocol.types import (
+    AccountId,
+    Address,
+    Committee,
+    MarketId,
+    SeriesKind,
+    SeriesStatus,
+    SetTradingKey,
+    Timestamp,
+    UnderlyingParams,
+)
+from deltaroll.sdk.signing import Action, Signer, compress_signature, to_typed_data
+
+COMMITTEE, GRID, INDEX, PERPETUAL = MarketId(1), MarketId(2), MarketId(3), MarketId(4)
+MEMBERS = 5
+THRESHOLD = 3
+TRADERS = ("Ada", "Blaise", "Carl", "Daniel", "Emmy", "Felix", "Grace", "Henri")
+MAKERS = 3
+FUNDING = 250_000 * 10**6
+"""Collateral units that each trader deposits."""
+KEY_LIFE = 30 * 24 * 3600
+PARAMS = UnderlyingParams(
+    committee=COMMITTEE,
+    grid=GRID,
+    tick=TICK,
+    jump_band=100_000,
+    move_band=50_000,
+    fill_band=30_000,
+    outlier_band=10_000,
+    maintenance_factor=800_000,
+    initial_factor=1_000_000,
+    perp_maintenance=30_000,
+    perp_initial=10_000,
+    maker_fee=50,
+    taker_fee=300,
+    risk_multiplier=1_000_000,
+    max_observation_age=600,
+    max_mark_age=3_600,
+    halt_seconds=600,
+)
+"""PMRM_2 factors; a mark is stale after an hour or a 5 % move, a 10 % jump halts."""
+
+
+@dataclass(slots=True)
+class Venue:
+    """Everything that runs, in one process."""
+
+    provider: ProviderAPI
+    registry: Registry
+    gateway: Gateway
+    deployer: AccountAPI
+    operator: AccountAPI
+    """The sequencer's L1 account."""
+    standby: AccountAPI
+    """Proposes when the operator is out."""
+    watcher: AccountAPI
+    """Runs a challenger."""
+    owners: list[AccountAPI]
+    sequencer: Sequencer
+    batcher: Batcher
+    follower: Follower
+    challenger: Challenger
+    committee: list[Signer]
+    traders: list[Trader] = field(default_factory=list)
+
+    def advance(self, seconds: int) -> None:
+        """Let L1 time pass and mine a block."""
+        pending = self.provider.get_block("pending").timestamp
+        self.provider.set_timestamp(max(pending, self.gateway.get_head().time) + seconds)
+        self.provider.mine()
+
+    def sync(self) -> None:
+        """Let the sequencer see L1: its time, and messages that the queue holds."""
+        head = self.batcher.follower.poll()
+        self.sequencer.set_clock(head.time)
+        messages = self.batcher.follower.state.messages
+        first = self.sequencer.state.globals.queue_index
+        for index in range(first, len(messages)):
+            self.sequencer.consume_message(index, messages[index])
+        self.sequencer.flush()
+
+    def sign_action(self, owner: AccountAPI, action: Action) -> bytes:
+        """Have an owner's wallet sign an action as EIP-712 typed data."""
+        document = to_typed_data(
+            self.gateway.provider.chain_id, self.gateway.contracts.inbox.address, action
+        )
+        return sign_typed_data(owner, document)
+
+
+def sign_typed_data(account: AccountAPI, document: dict[str, object]) -> bytes:
+    """Return the rollup's form of an Ape account's EIP-712 signature.
+
+    Raises
+    ------
+    ValueError
+        When the account declines to sign.
+    """
+    signature = account.sign_message(encode_typed_data(full_message=document))
+    if signature is None:
+        raise ValueError(f"account {account.address} did not sign")
+    return compress_signature(
+        int.from_bytes(signature.r, "big"), int.from_bytes(signature.s, "big"), signature.v
+    )
+
+
+def create_venue(
+    project: ProjectManager, provider: ProviderAPI, accounts: list[AccountAPI], store_path: str
+) -> Venue:
+    """Deploy, list one index perpetual and bond both proposers."""
+    deployer, operator, standby, watcher, *owners = accounts
+    token = deployer.deploy(project.MockUSDC)
+    registry = deploy(
+        project,
+        provider,
+        deployer,
+        DeploymentParameters(
+            token=token.address, sequencer=operator.address, governor=deployer.address
+        ),
+    )
+    gateway = load_gateway(project, provider, registry)
+    store = Store(store_path, gateway.domain)
+    operator_follower = Follower(gateway)
+    watching = Follower(gateway)
+    venue = Venue(
+        provider=provider,
+        registry=registry,
+        gateway=gateway,
+        deployer=deployer,
+        operator=operator,
+        standby=standby,
+        watcher=watcher,
+        owners=owners[: len(TRADERS)],
+        sequencer=Sequencer(store, gateway.domain),
+        batcher=Batcher(store, operator_follower, operator),
+        follower=Follower(gateway),
+        challenger=Challenger(watching, watcher),
+        committee=sorted(
+            (make_key(f"oracle {member}") for member in range(MEMBERS)),
+            key=lambda member: member.address,
+        ),
+    )
+    list_markets(venue)
+    bond = gateway.contracts.inbox.bondAmount()
+    for proposer in (operator, standby):
+        gateway.contracts.inbox.bond(sender=proposer, value=bond)
+    return venue
+
+
+def list_markets(venue: Venue) -> None:
+    """Send the Configure messages of one underlying and its perpetual."""
+    signers = tuple(member.address for member in venue.committee)
+    bodies = (
+        encode_configure(
+            COMMITTEE_TAG, COMMITTEE, encode_committee(Committee(THRESHOLD, signers))[1:]
+        ),
+        encode_configure(GRID_TAG, GRID, encode_grid(PMRM_2)[1:]),
+        encode_configure_params(INDEX, encode_params(PARAMS)),
+        encode_configure_series(PERPETUAL, SeriesKind.PERPETUAL, SeriesStatus.ACTIVE, INDEX),
+    )
+    for body in bodies:
+        venue.gateway.contracts.bridge.configure(body, sender=venue.deployer)
+
+
+def fund_traders(venue: Venue) -> None:
+    """Have every trader deposit on L1, and name a trading key on L2 with the owner's wallet."""
+    contracts = venue.gateway.contracts
+    for owner in venue.owners:
+        contracts.token.mint(owner, FUNDING, sender=venue.deployer)
+        contracts.token.approve(contracts.bridge, FUNDING, sender=owner)
+        contracts.bridge.deposit(owner, 0, FUNDING, sender=owner)
+    venue.sync()
+    owned = {account.owner: key for key, account in venue.sequencer.state.accounts.items()}
+    for name, owner in zip(TRADERS, venue.owners, strict=True):
+        account: AccountId = owned[Address(to_bytes(hexstr=owner.address))]
+        key = make_key(name)
+        change = SetTradingKey(account, key.address, Timestamp(venue.sequencer.clock + KEY_LIFE), 1)
+        venue.sequencer.submit_action(change, venue.sign_action(owner, change))
+        venue.traders.append(Trader(name, account, key, venue.gateway.domain))
+    venue.sequencer.flush()
+
+
+def make_dice(seed: int) -> random.Random:
+    """Return the one source of chance of a run."""
+    return random.Random(seed)

@@ -1,0 +1,1 @@
+"""The order book, price-time matching and pre-trade risk: integers only, no I/O, no clock."""
