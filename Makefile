@@ -4,8 +4,8 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# The first interpreter that is new enough. 3.13 and later work too, but have no in-process EVM.
-PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+# 3.11 or 3.12 if there is one: docs/dependencies.md says what is missing from 3.13 on.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 # A stamp carries the folder's name: a virtual environment does not survive being moved.
@@ -31,6 +31,7 @@ help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## Install everything into .venv and node_modules (the other targets do it themselves)
+	@:
 
 $(STAMP): $(SET_UP_FROM)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }

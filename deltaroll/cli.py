@@ -1,7 +1,10 @@
 """What the Ape scripts share: options, loading a deployment, plain output."""
 
+import signal
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import click
@@ -10,7 +13,7 @@ from ape.api import ProviderAPI
 from ape.managers.project import ProjectManager
 
 from deltaroll.l1.deployment import load_gateway
-from deltaroll.l1.gateway import Gateway
+from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -42,7 +45,8 @@ def once_option(function: Function) -> Function:
 
 def load_project() -> ProjectManager:
     """Return the Ape project of the working directory."""
-    return Project(Path.cwd())
+    project: ProjectManager = Project(Path.cwd())
+    return project
 
 
 def load_deployment(provider: ProviderAPI, registry: Path) -> tuple[Registry, Gateway]:
@@ -64,3 +68,45 @@ def to_money(units: int) -> str:
     """Return collateral units (1e-6) as a readable amount."""
     sign = "-" if units < 0 else ""
     return f"{sign}{abs(units) // 10**6:,}.{abs(units) % 10**6:06d}"
+
+
+class Money(click.ParamType):
+    """A decimal amount of collateral with at most six places."""
+
+    name = "amount"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        """Return the amount; fails when it is no positive amount of whole units."""
+        try:
+            amount = Decimal(str(value))
+        except InvalidOperation:
+            self.fail(f"{value} is not a number", param, ctx)
+        if not amount.is_finite() or amount <= 0:
+            self.fail(f"{value} is not a positive amount", param, ctx)
+        if amount * 10**6 != int(amount * 10**6):
+            self.fail(f"{value} has more than six decimal places", param, ctx)
+        return amount
+
+
+MONEY = Money()
+
+
+def watch(look: Callable[[], None], once: bool, interval: float) -> None:
+    """Call `look` until interrupted or terminated; just once when `once`.
+
+    L1 that gives no answer is reported and asked again, unless `once`.
+    """
+    stop = Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    while True:
+        try:
+            look()
+        except L1Error as problem:
+            if once:
+                raise click.ClickException(str(problem)) from None
+            click.echo(f"L1: {problem}", err=True)
+        if once or stop.wait(interval):
+            return

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {copyAccount} from "./Copy.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {validateInitialMargin} from "./Margin.sol";
 import {State, getAccount, processExit, setAccount, validateAccount} from "./State.sol";
 import {Account, Exit, SetTradingKey, Transfer, Withdraw} from "./Types.sol";
@@ -23,11 +23,11 @@ function processTransfer(State memory state, Transfer memory transfer) pure retu
     if (transfer.amount == 0) return Fault.ZERO_AMOUNT;
     if (transfer.sender == transfer.recipient) return Fault.SELF_TRANSFER;
     (Account memory sender, Fault noSender) = getAccount(state, transfer.sender);
-    if (noSender != Fault.NONE) return noSender;
+    if (isFault(noSender)) return noSender;
     (Account memory recipient, Fault noRecipient) = getAccount(state, transfer.recipient);
-    if (noRecipient != Fault.NONE) return noRecipient;
+    if (isFault(noRecipient)) return noRecipient;
     fault = validateNonce(sender, transfer.nonce);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     Account memory senderAfter = copyAccount(sender);
     Account memory recipientAfter = copyAccount(recipient);
     // Amounts are below 2^96, cash is within 2^127.
@@ -35,11 +35,11 @@ function processTransfer(State memory state, Transfer memory transfer) pure retu
     senderAfter.nonce = transfer.nonce;
     recipientAfter.cash += int256(transfer.amount);
     fault = validateAccount(senderAfter);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     fault = validateAccount(recipientAfter);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     fault = validateInitialMargin(state, senderAfter, state.globals.clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     setAccount(state, transfer.sender, senderAfter);
     setAccount(state, transfer.recipient, recipientAfter);
 }
@@ -50,18 +50,18 @@ function processWithdraw(State memory state, Withdraw memory withdraw) pure retu
     if (withdraw.amount == 0) return Fault.ZERO_AMOUNT;
     if (withdraw.recipient == address(0)) return Fault.BAD_RECIPIENT;
     (Account memory account, Fault unknown) = getAccount(state, withdraw.account);
-    if (unknown != Fault.NONE) return unknown;
+    if (isFault(unknown)) return unknown;
     fault = validateNonce(account, withdraw.nonce);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     Account memory accountAfter = copyAccount(account);
     accountAfter.cash -= int256(withdraw.amount);
     accountAfter.nonce = withdraw.nonce;
     fault = validateAccount(accountAfter);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     fault = validateInitialMargin(state, accountAfter, state.globals.clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     fault = processExit(state, Exit(COLLATERAL, withdraw.recipient, withdraw.amount));
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     setAccount(state, withdraw.account, accountAfter);
 }
 
@@ -71,9 +71,9 @@ function processSetTradingKey(State memory state, SetTradingKey memory change)
     returns (Fault fault)
 {
     (Account memory account, Fault unknown) = getAccount(state, change.account);
-    if (unknown != Fault.NONE) return unknown;
+    if (isFault(unknown)) return unknown;
     fault = validateNonce(account, change.nonce);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     Account memory accountAfter = copyAccount(account);
     accountAfter.tradingKey = change.key;
     accountAfter.keyExpiry = change.expiry;

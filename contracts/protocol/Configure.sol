@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {MAX_SCENARIOS, MAX_SIGNERS, PPM} from "./Constants.sol";
 import {copySeries, copySlice} from "./Copy.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {
     COMMITTEE_TAG,
     GRID_TAG,
@@ -91,7 +91,7 @@ function processConfigureCommittee(State memory state, uint256 market, bytes mem
         previous = signers[i];
     }
     (MarketEntry memory entry, Fault overweight) = touchMarket(state, market);
-    if (overweight != Fault.NONE) return overweight;
+    if (isFault(overweight)) return overweight;
     if (entry.marketType != MarketType.NONE && entry.marketType != MarketType.COMMITTEE) {
         return Fault.UNKNOWN_MARKET;
     }
@@ -118,7 +118,7 @@ function processConfigureGrid(State memory state, uint256 market, bytes memory b
         }
     }
     (MarketEntry memory entry, Fault overweight) = touchMarket(state, market);
-    if (overweight != Fault.NONE) return overweight;
+    if (isFault(overweight)) return overweight;
     if (entry.marketType != MarketType.NONE) return Fault.UNKNOWN_MARKET;
     setMarket(state, market, grid);
     return Fault.NONE;
@@ -134,19 +134,19 @@ function processConfigureUnderlying(State memory state, uint256 market, bytes me
     if (body.length != PARAMS_BYTES) return Fault.NON_CANONICAL;
     UnderlyingParams memory params = decodeParams(body);
     fault = validateParams(params);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (, fault) = getCommittee(state, params.committee);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (, fault) = getGrid(state, params.grid);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (MarketEntry memory entry, Fault overweight) = touchMarket(state, market);
-    if (overweight != Fault.NONE) return overweight;
+    if (isFault(overweight)) return overweight;
     if (entry.marketType == MarketType.NONE) {
         setMarket(state, market, Underlying(params, 0, 0, 0, 0));
         return Fault.NONE;
     }
     (Underlying memory underlying, Fault unknown) = getUnderlying(state, market);
-    if (unknown != Fault.NONE) return unknown;
+    if (isFault(unknown)) return unknown;
     if (underlying.params.grid != params.grid) return Fault.OUT_OF_RANGE;
     Underlying memory underlyingAfter = Underlying(
         params,
@@ -175,9 +175,9 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
     SeriesStatus status = SeriesStatus(uint8(fields >> 16));
     uint256 underlying = uint16(fields);
     (, fault) = getUnderlying(state, underlying);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (MarketEntry memory entry, Fault overweight) = touchMarket(state, market);
-    if (overweight != Fault.NONE) return overweight;
+    if (isFault(overweight)) return overweight;
     if (entry.marketType == MarketType.NONE) {
         setMarket(
             state, market, Series(kind, status, underlying, 0, 0, 0, 0, 0, 0, 0, 0, new uint256[](0))
@@ -185,7 +185,7 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
         return Fault.NONE;
     }
     (Series memory series, Fault unknown) = getSeries(state, market);
-    if (unknown != Fault.NONE) return unknown;
+    if (isFault(unknown)) return unknown;
     if (series.underlying != underlying || series.kind != kind) return Fault.UNKNOWN_MARKET;
     Series memory seriesAfter = copySeries(series);
     seriesAfter.status = status;

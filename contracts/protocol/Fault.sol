@@ -47,3 +47,11 @@ enum Fault {
     SELF_TRANSFER, // Both accounts of a transfer are one.
     BAD_RECIPIENT // The recipient of a withdrawal is the zero address.
 }
+
+/// @dev Whether a rule is broken. A comparison with `Fault.NONE` would make the compiler check each time that
+/// the number is one of the above: a tenth of a verifier's code.
+function isFault(Fault fault) pure returns (bool broken) {
+    assembly ("memory-safe") {
+        broken := fault
+    }
+}

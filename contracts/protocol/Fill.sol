@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {divUp, isWithinBand} from "./Arithmetic.sol";
 import {MAX_POSITIONS, PPM, WEIGHT_FILL_GAS} from "./Constants.sol";
 import {copySeries} from "./Copy.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {validateFresh, validateMargin} from "./Margin.sol";
 import {
     State,
@@ -60,8 +60,8 @@ struct Trade {
 
 /// @dev Return the signed lots that an account holds of a series.
 function computePositionSize(Account memory account, uint256 market) pure returns (int256) {
-    (uint256 at, bool held) = _findPosition(account.positions, market);
-    return held ? account.positions[at].size : int256(0);
+    (uint256 place, bool held) = _findPosition(account.positions, market);
+    return held ? account.positions[place].size : int256(0);
 }
 
 /// @dev Check an order that is posted with its first fill. ZERO_AMOUNT, TICK; ORDER_NONCE unless its nonce is
@@ -93,12 +93,12 @@ function computeSlot(
     (slot, exists, fault) = getSlot(
         state, isMaker ? fill.maker : fill.taker, isMaker ? fill.makerSlot : fill.takerSlot
     );
-    if (fault != Fault.NONE) return (slot, fault);
+    if (isFault(fault)) return (slot, fault);
     Order memory order = isMaker ? fill.makerOrder : fill.takerOrder;
     uint256 filled;
     if (isMaker ? fill.hasMakerOrder : fill.hasTakerOrder) {
         fault = validateOrder(order, slot, exists, tick);
-        if (fault != Fault.NONE) return (slot, fault);
+        if (isFault(fault)) return (slot, fault);
     } else {
         if (!exists) return (slot, Fault.ORDER_MISMATCH);
         order = slot.order;
@@ -135,14 +135,14 @@ function computeAccountAfter(
     bool reduceOnly
 ) pure returns (Account memory accountAfter, Fault fault) {
     Position[] memory positions = account.positions;
-    (uint256 at, bool held) = _findPosition(positions, market);
+    (uint256 place, bool held) = _findPosition(positions, market);
     int256 before;
     unchecked {
         // Far below 2^255: see above.
         cash += account.cash;
         if (held) {
-            before = positions[at].size;
-            cash -= before * (series.carry - positions[at].snapshot);
+            before = positions[place].size;
+            cash -= before * (series.carry - positions[place].snapshot);
         }
         change += before;
         if (
@@ -158,7 +158,7 @@ function computeAccountAfter(
     accountAfter.epoch = account.epoch;
     accountAfter.distressedAt = account.distressedAt;
     accountAfter.positions =
-        _replacePosition(positions, at, held, Position(market, change, series.carry));
+        _replacePosition(positions, place, held, Position(market, change, series.carry));
     fault = validateAccount(accountAfter);
 }
 
@@ -209,19 +209,19 @@ function processFill(State memory state, Fill memory fill, Sweep memory sweep, b
     returns (bool isIncomplete, Fault fault)
 {
     fault = charge(state, WEIGHT_FILL_GAS, 0);
-    if (fault != Fault.NONE) return (false, fault);
+    if (isFault(fault)) return (false, fault);
     if (fill.lots == 0) return (false, Fault.ZERO_AMOUNT);
     Trade memory trade = _newTrade();
     fault = _openMarket(state, fill, trade);
-    if (fault != Fault.NONE) return (false, fault);
+    if (isFault(fault)) return (false, fault);
     fault = _openSides(state, fill, trade);
-    if (fault != Fault.NONE) return (false, fault);
+    if (isFault(fault)) return (false, fault);
     bool continues = fill.hasTakerOrder
         || (sweep.exists && sweep.taker == fill.taker && sweep.slot == fill.takerSlot);
     fault = validateSides(
         trade.makerSlot, trade.takerSlot, trade.underlying, trade.series, continues
     );
-    if (fault != Fault.NONE) return (false, fault);
+    if (isFault(fault)) return (false, fault);
     Order memory order = trade.takerSlot.order;
     isIncomplete = order.timeInForce == TimeInForce.FOK && trade.takerSlot.filled < order.size;
     if (isIncomplete && isAlone) return (false, Fault.FILL_OR_KILL);
@@ -234,10 +234,10 @@ function _openMarket(State memory state, Fill memory fill, Trade memory trade)
     returns (Fault fault)
 {
     (trade.series, fault) = getSeries(state, fill.market);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     if (trade.series.status != SeriesStatus.ACTIVE) return Fault.INACTIVE;
     (trade.underlying, fault) = getUnderlying(state, trade.series.underlying);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     fault = validateFresh(trade.series, trade.underlying, state.globals.clock);
 }
 
@@ -247,13 +247,13 @@ function _openSides(State memory state, Fill memory fill, Trade memory trade)
     returns (Fault fault)
 {
     (trade.maker, fault) = getAccount(state, fill.maker);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (trade.taker, fault) = getAccount(state, fill.taker);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     if (trade.maker.owner == trade.taker.owner) return Fault.SELF_TRADE;
     uint256 tick = trade.underlying.params.tick;
     (trade.makerSlot, fault) = computeSlot(state, fill, trade.maker, true, tick);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (trade.takerSlot, fault) = computeSlot(state, fill, trade.taker, false, tick);
 }
 
@@ -280,7 +280,7 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
             series,
             trade.makerSlot.order.reduceOnly
         );
-        if (fault != Fault.NONE) return fault;
+        if (isFault(fault)) return fault;
         (trade.takerAfter, fault) = computeAccountAfter(
             trade.taker,
             fill.market,
@@ -289,7 +289,7 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
             series,
             trade.takerSlot.order.reduceOnly
         );
-        if (fault != Fault.NONE) return fault;
+        if (isFault(fault)) return fault;
         // Not below zero: open interest counts the long lots that a change takes away.
         openInterest = series.openInterest
             + uint256(
@@ -300,9 +300,9 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
     }
     if (openInterest >= UINT64_BOUND || feePool >= UINT128_BOUND) return Fault.OUT_OF_RANGE;
     fault = validateMargin(state, trade.maker, trade.makerAfter, state.globals.clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     fault = validateMargin(state, trade.taker, trade.takerAfter, state.globals.clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
 
     setAccount(state, fill.maker, trade.makerAfter);
     setAccount(state, fill.taker, trade.takerAfter);
@@ -325,21 +325,21 @@ function _newTrade() pure returns (Trade memory trade) {
 /// @dev Return where a series is, or would be, among positions, and whether it is there.
 function _findPosition(Position[] memory positions, uint256 market)
     pure
-    returns (uint256 at, bool held)
+    returns (uint256 place, bool held)
 {
     uint256 count = positions.length;
     unchecked {
-        while (at < count) {
-            uint256 series = positions[at].series;
-            if (series >= market) return (at, series == market);
-            ++at;
+        while (place < count) {
+            uint256 series = positions[place].series;
+            if (series >= market) return (place, series == market);
+            ++place;
         }
     }
 }
 
-/// @dev Return positions with the one at `at` replaced (if held) or with another one there. A position of no
+/// @dev Return positions with the one at `place` replaced (if held) or with another one there. A position of no
 /// lots is left out.
-function _replacePosition(Position[] memory positions, uint256 at, bool held, Position memory position)
+function _replacePosition(Position[] memory positions, uint256 place, bool held, Position memory position)
     pure
     returns (Position[] memory positionsAfter)
 {
@@ -347,16 +347,16 @@ function _replacePosition(Position[] memory positions, uint256 at, bool held, Po
     // Arrays of structs hold pointers, and positions never change: sharing them is safe.
     assembly ("memory-safe") {
         let count := mload(positions)
-        let from := add(add(positions, 0x20), shl(5, at))
+        let from := add(add(positions, 0x20), shl(5, place))
         positionsAfter := mload(0x40)
         let to := add(positionsAfter, 0x20)
-        mcopy(to, add(positions, 0x20), shl(5, at))
-        to := add(to, shl(5, at))
+        mcopy(to, add(positions, 0x20), shl(5, place))
+        to := add(to, shl(5, place))
         if keeps {
             mstore(to, position)
             to := add(to, 0x20)
         }
-        let rest := shl(5, sub(sub(count, at), held))
+        let rest := shl(5, sub(sub(count, place), held))
         mcopy(to, add(from, shl(5, held)), rest)
         to := add(to, rest)
         mstore(positionsAfter, sub(shr(5, sub(to, positionsAfter)), 1))

@@ -8,7 +8,7 @@ import {
     WEIGHT_MARGIN_GAS,
     WEIGHT_MARGIN_POSITION_GAS
 } from "./Constants.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {State, charge, getLanes, getSeries, getUnderlying} from "./State.sol";
 import {Account, Position, Series, Underlying, UnderlyingParams} from "./Types.sol";
 
@@ -62,7 +62,7 @@ function validateFresh(Series memory series, Underlying memory underlying, uint2
     returns (Fault)
 {
     Fault fault = validateObserved(underlying, clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     return _validateMark(series, underlying, clock);
 }
 
@@ -79,10 +79,10 @@ function computeEquityOf(int256 size, int256 snapshot, Series memory series)
 /// @dev Return the largest loss over the scenarios of packed lanes, as a non-negative number.
 function computeWorst(uint256[] memory lanes) pure returns (int256 worst) {
     assembly ("memory-safe") {
-        let at := add(lanes, 0x20)
-        for { let end := add(at, shl(5, mload(lanes))) } lt(at, end) { at := add(at, 0x20) } {
+        let place := add(lanes, 0x20)
+        for { let end := add(place, shl(5, mload(lanes))) } lt(place, end) { place := add(place, 0x20) } {
             // A word is low + 2^128 * high, both signed.
-            let word := mload(at)
+            let word := mload(place)
             let low := signextend(15, word)
             let high := sar(128, sub(word, low))
             if slt(low, worst) { worst := low }
@@ -119,7 +119,7 @@ function computeMargin(State memory state, Account memory account, uint256 clock
         Position[] memory positions = account.positions;
         uint256 count = positions.length;
         fault = charge(state, WEIGHT_MARGIN_GAS + count * WEIGHT_MARGIN_POSITION_GAS, 0);
-        if (fault != Fault.NONE) return (margin, fault);
+        if (isFault(fault)) return (margin, fault);
         // Whatever is allocated from here on is given back at the end.
         uint256 free = _freePointer();
         margin.equity = account.cash;
@@ -128,20 +128,20 @@ function computeMargin(State memory state, Account memory account, uint256 clock
         for (uint256 i; i < count; ++i) {
             Position memory position = positions[i];
             (Series memory series, Fault unknown) = getSeries(state, position.series);
-            if (unknown != Fault.NONE) return (margin, unknown);
-            uint256 at = _findGroup(groups, groupCount, series.underlying);
-            if (at == groupCount) {
+            if (isFault(unknown)) return (margin, unknown);
+            uint256 place = _findGroup(groups, groupCount, series.underlying);
+            if (place == groupCount) {
                 Underlying memory underlying;
                 (underlying, fault) = getUnderlying(state, series.underlying);
-                if (fault != Fault.NONE) return (margin, fault);
+                if (isFault(fault)) return (margin, fault);
                 fault = validateObserved(underlying, clock);
-                if (fault != Fault.NONE) return (margin, fault);
+                if (isFault(fault)) return (margin, fault);
                 groups[groupCount++] =
                     Group(series.underlying, underlying, 0, new uint256[](LANE_PAIRS));
             }
-            Group memory group = groups[at];
+            Group memory group = groups[place];
             fault = _validateMark(series, group.underlying, clock);
-            if (fault != Fault.NONE) return (margin, fault);
+            if (isFault(fault)) return (margin, fault);
             int256 size = position.size;
             margin.equity += computeEquityOf(size, position.snapshot, series);
             _accumulate(group.lanes, getLanes(series), size);
@@ -165,7 +165,7 @@ function validateInitialMargin(State memory state, Account memory afterwards, ui
     returns (Fault)
 {
     (Margin memory margin, Fault fault) = computeMargin(state, afterwards, clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     return computeShortfall(margin) != 0 ? Fault.MARGIN : Fault.NONE;
 }
 
@@ -178,11 +178,11 @@ function validateMargin(
     uint256 clock
 ) pure returns (Fault) {
     (Margin memory margin, Fault fault) = computeMargin(state, afterwards, clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     int256 shortfall = computeShortfall(margin);
     if (shortfall == 0) return Fault.NONE;
     (margin, fault) = computeMargin(state, before, clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     return shortfall >= computeShortfall(margin) ? Fault.MARGIN : Fault.NONE;
 }
 
@@ -203,12 +203,12 @@ function _validateMark(Series memory series, Underlying memory underlying, uint2
 /// underlying are mostly neighbours: the last group comes first.
 function _findGroup(Group[] memory groups, uint256 count, uint256 key)
     pure
-    returns (uint256 at)
+    returns (uint256 place)
 {
     unchecked {
-        at = count;
-        while (at != 0) {
-            if (groups[--at].key == key) return at;
+        place = count;
+        while (place != 0) {
+            if (groups[--place].key == key) return place;
         }
     }
     return count;

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {MARKET_DEPTH, WEIGHT_MARK_GAS} from "./Constants.sol";
 import {copySeries} from "./Copy.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {validateObserved} from "./Margin.sol";
 import {computeMark, computeRisk} from "./Risk.sol";
 import {State, charge, getGrid, getSeries, getUnderlying, setMarket} from "./State.sol";
@@ -15,18 +15,18 @@ import {Grid, Mark, Series, Underlying} from "./Types.sol";
 /// OUT_OF_RANGE.
 function processMarkSeries(State memory state, uint256 market) pure returns (Fault fault) {
     fault = charge(state, WEIGHT_MARK_GAS, 0);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (Series memory series, Fault noSeries) = getSeries(state, market);
-    if (noSeries != Fault.NONE) return noSeries;
+    if (isFault(noSeries)) return noSeries;
     (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, series.underlying);
-    if (noUnderlying != Fault.NONE) return noUnderlying;
+    if (isFault(noUnderlying)) return noUnderlying;
     fault = validateObserved(underlying, state.globals.clock);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (Grid memory grid, Fault noGrid) = getGrid(state, underlying.params.grid);
-    if (noGrid != Fault.NONE) return noGrid;
+    if (isFault(noGrid)) return noGrid;
     uint256 mark = computeMark(series, underlying);
     (uint256[] memory lanes, Fault tooWide) = computeRisk(series, mark, grid);
-    if (tooWide != Fault.NONE) return tooWide;
+    if (isFault(tooWide)) return tooWide;
     Series memory seriesAfter = copySeries(series);
     seriesAfter.mark = mark;
     seriesAfter.markIndex = underlying.index;
@@ -43,6 +43,6 @@ function processMark(State memory state, Mark memory mark) pure returns (Fault f
         uint256 market = mark.market + offset;
         if (market >> MARKET_DEPTH != 0) return Fault.UNKNOWN_MARKET;
         fault = processMarkSeries(state, market);
-        if (fault != Fault.NONE) return fault;
+        if (isFault(fault)) return fault;
     }
 }

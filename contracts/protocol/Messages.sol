@@ -11,7 +11,7 @@ import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
 import {processConfigure} from "./Configure.sol";
 import {ACCOUNT_DEPTH, MAX_AMOUNT, WEIGHT_SIGNATURE_GAS} from "./Constants.sol";
 import {copyAccount, copySlice} from "./Copy.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {Sweep, processFill} from "./Fill.sol";
 import {Margin, computeMargin} from "./Margin.sol";
 import {processMark} from "./Mark.sol";
@@ -86,7 +86,7 @@ function getOwnedAccount(State memory state, uint256 accountId, address sender)
 /// is full the money goes back to the owner as an exit, so a deposit is never lost.
 function processDeposit(State memory state, bytes memory body) pure returns (Fault fault) {
     fault = validateLength(body, DEPOSIT_BYTES);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     address owner = address(uint160(_number(body, 0, 20)));
     uint256 accountId = _number(body, 20, 4);
     uint256 amount = _number(body, 24, 16);
@@ -97,13 +97,13 @@ function processDeposit(State memory state, bytes memory body) pure returns (Fau
     if (accountId == 0 || accountId > count) {
         if (count >= MAX_ACCOUNTS) {
             fault = processExit(state, Exit(COLLATERAL, owner, amount));
-            if (fault != Fault.NONE) return fault;
+            if (isFault(fault)) return fault;
             state.globals.deposited = deposited;
             return Fault.NONE;
         }
         accountId = count + 1;
         (, fault) = touchAccount(state, accountId);
-        if (fault != Fault.NONE) return fault;
+        if (isFault(fault)) return fault;
         state.globals.accountCount = count + 1;
         state.globals.deposited = deposited;
         Account memory opened =
@@ -112,11 +112,11 @@ function processDeposit(State memory state, bytes memory body) pure returns (Fau
         return Fault.NONE;
     }
     (Account memory account, Fault unknown) = getAccount(state, accountId);
-    if (unknown != Fault.NONE) return unknown;
+    if (isFault(unknown)) return unknown;
     Account memory accountAfter = copyAccount(account);
     accountAfter.cash += int256(amount);
     fault = validateAccount(accountAfter);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     state.globals.deposited = deposited;
     setAccount(state, accountId, accountAfter);
 }
@@ -128,14 +128,14 @@ function processForceExit(State memory state, address sender, bytes memory body)
     returns (Fault fault)
 {
     fault = validateLength(body, FORCE_EXIT_BYTES);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     uint256 accountId = _number(body, 0, 4);
     uint256 amount = _number(body, 4, 16);
     (Account memory account, Fault notOwned) = getOwnedAccount(state, accountId, sender);
-    if (notOwned != Fault.NONE) return notOwned;
+    if (isFault(notOwned)) return notOwned;
     if (amount == 0) return Fault.ZERO_AMOUNT;
     (Margin memory margin, Fault unclear) = computeMargin(state, account, state.globals.clock);
-    if (unclear != Fault.NONE) return unclear;
+    if (isFault(unclear)) return unclear;
     int256 available = margin.equity - margin.initial;
     if (available <= 0) return Fault.MARGIN;
     if (amount > uint256(available)) amount = uint256(available);
@@ -143,9 +143,9 @@ function processForceExit(State memory state, address sender, bytes memory body)
     Account memory accountAfter = copyAccount(account);
     accountAfter.cash -= int256(amount);
     fault = validateAccount(accountAfter);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     fault = processExit(state, Exit(COLLATERAL, account.owner, amount));
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     setAccount(state, accountId, accountAfter);
 }
 
@@ -156,10 +156,10 @@ function processCancelAll(State memory state, address sender, bytes memory body)
     returns (Fault fault)
 {
     fault = validateLength(body, CANCEL_ALL_BYTES);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     uint256 accountId = _number(body, 0, 4);
     (Account memory account, Fault notOwned) = getOwnedAccount(state, accountId, sender);
-    if (notOwned != Fault.NONE) return notOwned;
+    if (isFault(notOwned)) return notOwned;
     if (account.epoch + 1 >= UINT32_BOUND / 2) return Fault.OUT_OF_RANGE;
     Account memory accountAfter = copyAccount(account);
     ++accountAfter.epoch;
@@ -183,12 +183,12 @@ function decodeForced(bytes memory body)
     signatures = 2 + _number(body, 0, 2);
     if (body.length < signatures) return (0, transaction, 0, Fault.TRUNCATED);
     (Decoder memory decoder, Fault badHeader) = decodeHeader(copySlice(body, 2, signatures - 2));
-    if (badHeader != Fault.NONE) return (0, transaction, 0, badHeader);
+    if (isFault(badHeader)) return (0, transaction, 0, badHeader);
     clock = decoder.clock;
     transaction = decoder.transaction;
     Kind kind;
     (kind, fault) = decodeTransaction(decoder);
-    if (fault != Fault.NONE) return (clock, transaction, 0, fault);
+    if (isFault(fault)) return (clock, transaction, 0, fault);
     if (kind == Kind.END) return (clock, transaction, 0, Fault.NON_CANONICAL);
     if (kind == Kind.QUEUE) return (clock, transaction, 0, Fault.UNKNOWN_KIND);
     (kind, fault) = decodeTransaction(decoder);
@@ -202,20 +202,20 @@ function processForced(State memory state, bytes memory body, Context memory con
     returns (Fault fault)
 {
     (, Transaction memory transaction, uint256 signatures, Fault badBody) = decodeForced(body);
-    if (badBody != Fault.NONE) return badBody;
+    if (isFault(badBody)) return badBody;
     SignatureRequest[] memory requests = computeRequests(transaction);
     uint256 count = requests.length;
     if (body.length - signatures != SIGNATURE_BYTES * count) return Fault.SIGNATURE_COUNT;
     fault = charge(state, count * WEIGHT_SIGNATURE_GAS, 0);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     for (uint256 i; i < count; ++i) {
-        uint256 at = signatures + SIGNATURE_BYTES * i;
+        uint256 place = signatures + SIGNATURE_BYTES * i;
         Signature memory signature =
-            Signature(bytes32(_number(body, at, 32)), bytes32(_number(body, at + 32, 32)));
+            Signature(bytes32(_number(body, place, 32)), bytes32(_number(body, place + 32, 32)));
         fault = validateSignature(
             state, requests[i], signature, context.domain, state.globals.clock
         );
-        if (fault != Fault.NONE) return fault;
+        if (isFault(fault)) return fault;
     }
     Kind kind = transaction.kind;
     if (kind == Kind.FILL) {
@@ -254,13 +254,13 @@ function processQueue(State memory state, Context memory context)
     uint256 index = state.globals.queueIndex;
     if (index >= context.queueEnd) return (Fault.NONE, Fault.QUEUE_OVERRUN);
     (Message memory message, Fault overweight) = getMessage(state, index);
-    if (overweight != Fault.NONE) return (Fault.NONE, overweight);
+    if (isFault(overweight)) return (Fault.NONE, overweight);
     Checkpoint memory checkpoint = begin(state);
     outcome = processMessage(state, message, context);
     if (outcome == Fault.NONE) commit(state);
     else rollback(state, checkpoint);
     if (outcome == Fault.OVERWEIGHT || outcome == Fault.STALE_MARK) return (Fault.NONE, outcome);
-    if (outcome != Fault.NONE) ++state.globals.skipped;
+    if (isFault(outcome)) ++state.globals.skipped;
     state.globals.queueIndex = index + 1;
 }
 

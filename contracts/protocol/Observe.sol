@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {isWithinBand} from "./Arithmetic.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {State, getCommittee, getUnderlying, setMarket} from "./State.sol";
 import {Committee, Observation, Observe, Underlying} from "./Types.sol";
 
@@ -21,12 +21,12 @@ function computeMedian(Observation[] memory observations, uint256 count)
     unchecked {
         for (uint256 i; i < count; ++i) {
             uint256 price = observations[i].price;
-            uint256 at = i;
-            while (at != 0 && sorted[at - 1] > price) {
-                sorted[at] = sorted[at - 1];
-                --at;
+            uint256 place = i;
+            while (place != 0 && sorted[place - 1] > price) {
+                sorted[place] = sorted[place - 1];
+                --place;
             }
-            sorted[at] = price;
+            sorted[place] = price;
         }
         return sorted[(count - 1) / 2];
     }
@@ -91,12 +91,12 @@ function computeUnderlyingAfter(
 /// usable than the threshold.
 function processObserve(State memory state, Observe memory observe) pure returns (Fault) {
     (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, observe.market);
-    if (noUnderlying != Fault.NONE) return noUnderlying;
+    if (isFault(noUnderlying)) return noUnderlying;
     (Committee memory committee, Fault noCommittee) =
         getCommittee(state, underlying.params.committee);
-    if (noCommittee != Fault.NONE) return noCommittee;
+    if (isFault(noCommittee)) return noCommittee;
     Fault fault = validateSigners(committee, observe.observations);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     uint256 clock = state.globals.clock;
     (Observation[] memory usable, uint256 count) =
         computeUsable(underlying, observe.observations, clock);

@@ -10,7 +10,7 @@ import {
     hashTransfer,
     hashWithdraw
 } from "./Eip712.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {SIGNATURE_BYTES, recoverSigner} from "./Recovery.sol";
 import {
     AccountEntry,
@@ -140,15 +140,15 @@ function validateSignature(
     if (request.role == Role.ORACLE) {
         (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, request.subject);
         if (noUnderlying == Fault.UNKNOWN_MARKET) return Fault.BAD_SIGNATURE;
-        if (noUnderlying != Fault.NONE) return noUnderlying;
+        if (isFault(noUnderlying)) return noUnderlying;
         (Committee memory committee, Fault noCommittee) =
             getCommittee(state, underlying.params.committee);
         if (noCommittee == Fault.UNKNOWN_MARKET) return Fault.BAD_SIGNATURE;
-        if (noCommittee != Fault.NONE) return noCommittee;
+        if (isFault(noCommittee)) return noCommittee;
         return validateOracleSigner(committee, request.signer, signer);
     }
     (AccountEntry memory entry, Fault fault) = touchAccount(state, request.subject);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     if (!entry.exists) return Fault.BAD_SIGNATURE;
     return validateAccountSigner(entry.account, request.role, signer, clock);
 }
@@ -188,7 +188,7 @@ function validateSignatures(
 ) pure returns (Fault) {
     (uint256 clock, uint256 count, SignatureRequest memory request, Fault fault) =
         computeChunkRequests(data, position);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     if (signatures.length != SIGNATURE_BYTES * count) return Fault.SIGNATURE_COUNT;
     if (position >= count) revert Signatures_UnknownPosition(position, count);
     bytes calldata encoded = signatures[position * SIGNATURE_BYTES:];

@@ -11,7 +11,7 @@ import {
     WEIGHT_CHUNK_GAS,
     WEIGHT_TRANSACTION_GAS
 } from "./Constants.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {Sweep, processFill} from "./Fill.sol";
 import {processMark} from "./Mark.sol";
 import {processQueue} from "./Messages.sol";
@@ -65,7 +65,7 @@ function processTransaction(
     Context memory context
 ) pure returns (Fault fault) {
     fault = charge(state, WEIGHT_TRANSACTION_GAS, 0);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     Kind kind = transaction.kind;
     Sweep memory sweep = progress.sweep;
     if (kind == Kind.FILL) {
@@ -99,7 +99,7 @@ function processChunkStart(State memory state, uint256 clock, Context memory con
     returns (Fault fault)
 {
     fault = validateClock(state, clock, context);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     state.globals.clock = clock;
     if (context.isFirst) processBatchStart(state, context);
 }
@@ -123,19 +123,19 @@ function processChunk(State memory state, bytes memory data, Context memory cont
 {
     resetMeter(state);
     fault = charge(state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES + data.length);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     (Decoder memory decoder, Fault badHeader) = decodeHeader(data);
-    if (badHeader != Fault.NONE) return badHeader;
+    if (isFault(badHeader)) return badHeader;
     fault = processChunkStart(state, decoder.clock, context);
-    if (fault != Fault.NONE) return fault;
+    if (isFault(fault)) return fault;
     Progress memory progress;
     Kind kind;
     while (true) {
         (kind, fault) = decodeTransaction(decoder);
-        if (fault != Fault.NONE) return fault;
+        if (isFault(fault)) return fault;
         if (kind == Kind.END) break;
         fault = processTransaction(state, decoder.transaction, progress, context);
-        if (fault != Fault.NONE) return fault;
+        if (isFault(fault)) return fault;
     }
     return processChunkEnd(state, progress, context);
 }
@@ -152,7 +152,7 @@ function computeFault(
     bytes32 postRoot
 ) pure returns (Fault fault) {
     fault = processChunk(state, data, context);
-    if (fault != Fault.NONE) {
+    if (isFault(fault)) {
         validateWitness(state, preRoot);
         return fault;
     }

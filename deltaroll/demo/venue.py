@@ -16,6 +16,7 @@ from deltaroll.l1.registry import Registry
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.challenger import Challenger
 from deltaroll.node.follower import Follower
+from deltaroll.node.intake import take_in
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.presets import PMRM_2
@@ -98,19 +99,14 @@ class Venue:
 
     def advance(self, seconds: int) -> None:
         """Let L1 time pass and mine a block."""
-        pending = self.provider.get_block("pending").timestamp
-        self.provider.set_timestamp(max(pending, self.gateway.get_head().time) + seconds)
-        self.provider.mine()
+        self.provider.make_request(
+            "evm_setNextBlockTimestamp", [self.gateway.get_head().time + seconds]
+        )
+        self.provider.make_request("evm_mine", [])
 
     def sync(self) -> None:
-        """Let the sequencer see L1: its time, and messages that the queue holds."""
-        head = self.batcher.follower.poll()
-        self.sequencer.set_clock(head.time)
-        messages = self.batcher.follower.state.messages
-        first = self.sequencer.state.globals.queue_index
-        for index in range(first, len(messages)):
-            self.sequencer.consume_message(index, messages[index])
-        self.sequencer.flush()
+        """Let the sequencer see L1."""
+        take_in(self.sequencer, self.batcher.follower)
 
     def sign_action(self, owner: AccountAPI, action: Action) -> bytes:
         """Have an owner's wallet sign an action as EIP-712 typed data."""

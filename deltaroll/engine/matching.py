@@ -374,6 +374,8 @@ class MatchingEngine:
         sweep.reports.append(TradeReport(price, lots, maker.account, maker.slot, left))
         if left != 0 and lots == available:
             sweep.dropped.append((maker, Fault.REDUCE_ONLY))
+        if taker.remaining != 0 and lots < available:
+            return Fault.REDUCE_ONLY
         return None
 
     def _find_obstacle(self, taker: RestingOrder) -> Reason | None:

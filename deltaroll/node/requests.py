@@ -1,7 +1,7 @@
 """Requests to a sequencer as JSON lines, and its answers: the thinnest interface that is typed.
 
-A line is one request. A line that is none of them is answered with an error that names what is wrong,
-and nothing has changed.
+A line is one request. A line that is none of them is answered with an error that names what is
+wrong, and nothing has changed.
 """
 
 from typing import Annotated
@@ -113,7 +113,8 @@ def decode_request(line: bytes | str) -> Request:
     Raises
     ------
     RejectedError
-        When the line is malformed, truncated, or has a field that is missing, unknown or of a wrong type.
+        When the line is malformed, truncated, or has a field that is missing, unknown or of a wrong
+        type.
     """
     try:
         request: Request = _decoder.decode(line)

@@ -1,4 +1,4 @@
-"""A small real state, an executor that keeps the protocol's chunk rules, and a venue to trade on."""
+"""A small real state, an executor that keeps the protocol's chunk rules, a venue to trade on."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -163,6 +163,8 @@ def build_state(
 
 def sign(account: AccountId, slot: SlotId, order: Order) -> bytes:
     """Return bytes that only this order has; the executor compares them."""
+    if min(slot, order.price, order.size) < 0:
+        return b""
     return hash_order(account, slot, order) * 2
 
 

@@ -3,16 +3,13 @@
 from deltaroll.engine.book import BookSide
 from deltaroll.engine.orders import PriceLevel, RestingOrder
 from deltaroll.protocol.types import AccountId, Order, SlotId, TimeInForce
-
 from tests.engine.support import BTC, FOREVER, make_address
 
 
 def make_resting(number: int, price: int, lots: int, is_buy: bool = True) -> RestingOrder:
     order = Order(BTC, is_buy, price, lots, 1, 0, FOREVER, TimeInForce.GTC, False, False)
     owner = make_address(1)
-    return RestingOrder(
-        AccountId(number), SlotId(0), owner, owner, order, b"", lots, False, number
-    )
+    return RestingOrder(AccountId(number), SlotId(0), owner, owner, order, b"", lots, False, number)
 
 
 def test_walk__bids__highest_price_then_oldest() -> None:

@@ -1,0 +1,41 @@
+"""Watches a rollup and removes batches that break a rule."""
+
+from pathlib import Path
+
+import click
+from ape.api import AccountAPI, ProviderAPI
+from ape.cli import ConnectedProviderCommand, account_option
+
+from deltaroll.cli import load_deployment, once_option, registry_option, watch
+from deltaroll.logs import configure_logs
+from deltaroll.node.challenger import Challenger
+from deltaroll.node.follower import Follower
+
+
+@click.command(cls=ConnectedProviderCommand)
+@account_option()
+@registry_option
+@once_option
+def cli(
+    provider: ProviderAPI, account: AccountAPI, registry: Path, once: bool, interval: float
+) -> None:
+    """Derive the state from L1; prove the first fraud in one transaction."""
+    configure_logs("info")
+    _, gateway = load_deployment(provider, registry)
+    challenger = Challenger(Follower(gateway), account)
+
+    def look() -> None:
+        challenger.follower.poll()
+        removal = challenger.challenge()
+        index = challenger.follower.chain[-1].submitted.header.index
+        if removal is None:
+            if once:
+                click.echo(f"batch {index}: no fraud")
+            return
+        batch = removal.fraud.submitted.header.index
+        click.echo(
+            f"batch {batch} removed: {removal.fraud.fault.name}, "
+            f"{removal.receipt.gas_used} gas, {removal.calldata} bytes"
+        )
+
+    watch(look, once, interval)

@@ -1,0 +1,53 @@
+"""Follows a rollup from L1 alone."""
+
+from pathlib import Path
+
+import click
+from ape.api import ProviderAPI
+from ape.cli import ConnectedProviderCommand
+
+from deltaroll.cli import load_deployment, once_option, registry_option, to_money, watch
+from deltaroll.l1.types import Stage
+from deltaroll.logs import configure_logs
+from deltaroll.node.audit import compute_audit
+from deltaroll.node.follower import Follower
+
+
+def show(follower: Follower) -> None:
+    """Print head, finality stages, state root and the conservation check."""
+    head = follower.head
+    assert head is not None
+    newest: dict[Stage, int] = {}
+    for derived in follower.chain:
+        stage = follower.compute_stage(derived)
+        newest[stage] = derived.submitted.header.index
+    click.echo(f"L1 head     {head.number} 0x{head.hash.hex()}")
+    click.echo(f"batch       {follower.chain[-1].submitted.header.index}")
+    for stage in (Stage.POSTED, Stage.SAFE, Stage.FINAL, Stage.SETTLED):
+        if stage in newest:
+            click.echo(f"{stage.value:11s} up to batch {newest[stage]}")
+    click.echo(f"state root  0x{follower.state_root.hex()}")
+    audit = compute_audit(follower)
+    click.echo(f"vault       {to_money(audit.vault)}")
+    click.echo(f"liabilities {to_money(audit.liabilities)}")
+    click.echo(f"conserved   {'yes' if audit.is_conserved else 'NO'}")
+    if follower.fraud is not None:
+        fraud = follower.fraud
+        click.echo(f"FRAUD       batch {fraud.submitted.header.index}: {fraud.fault.name}")
+
+
+@click.command(cls=ConnectedProviderCommand)
+@registry_option
+@once_option
+def cli(provider: ProviderAPI, registry: Path, once: bool, interval: float) -> None:
+    """Derive the state from L1; print head, finality stages and state root."""
+    configure_logs("warning")
+    _, gateway = load_deployment(provider, registry)
+    follower = Follower(gateway)
+
+    def look() -> None:
+        known = follower.head
+        if follower.poll() != known:
+            show(follower)
+
+    watch(look, once, interval)
