@@ -6,6 +6,7 @@ import {IMarginVault} from "./interfaces/IMarginVault.sol";
 import {Header, IRollupInbox} from "./interfaces/IRollupInbox.sol";
 import {Commitments} from "./libraries/Commitments.sol";
 import {MAX_AMOUNT} from "./protocol/Constants.sol";
+import {GLOBALS_BYTES, GLOBALS_TAG, GLOBALS_VERSION} from "./protocol/Leaf.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
@@ -28,7 +29,7 @@ contract Bridge is IBridge {
 
     /// First two bytes of the globals: tag and version.
     bytes2 private constant GLOBALS_PREFIX = 0x4701;
-    uint256 private constant GLOBALS_LENGTH = 216;
+    uint256 private constant GLOBALS_BYTES = 207;
     uint256 private constant EXITS_ROOT_OFFSET = 66;
 
     /// @inheritdoc IBridge
@@ -176,7 +177,7 @@ contract Bridge is IBridge {
         returns (bytes32)
     {
         if (
-            globals.length != GLOBALS_LENGTH || bytes2(globals) != GLOBALS_PREFIX
+            globals.length != GLOBALS_BYTES || bytes2(globals) != GLOBALS_PREFIX
                 || keccak256(globals) != stateRoot
         ) revert Bridge_WrongGlobals();
         return bytes32(globals[EXITS_ROOT_OFFSET:EXITS_ROOT_OFFSET + 32]);

@@ -211,7 +211,7 @@ contract RollupInbox is IRollupInbox {
         header.l1BlobFee = _cap(block.blobbasefee);
         header.parameterHash = parameterHash;
 
-        bytes32 hash = Commitments.computeHeaderHash(header);
+        bytes32 hash = Commitments.computeNewHeaderHash(header);
         _headerHashes[header.index] = hash;
         batchCount = header.index + 1;
         hasBacklog = leavesBacklog;

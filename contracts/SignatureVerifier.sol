@@ -24,11 +24,10 @@ contract SignatureVerifier is ISignatureVerifier {
     ) external pure returns (uint8) {
         State memory state = decodeWitness(witness);
         validateWitness(state, context.preRoot);
-        Fault fault =
-            validateSignatures(state, data, signatures, context.domainSeparator, position);
-        if (
-            fault != Fault.NONE && fault != Fault.SIGNATURE_COUNT && fault != Fault.BAD_SIGNATURE
-        ) revert SignatureVerifier_BadData(fault);
+        Fault fault = validateSignatures(state, data, signatures, context.domainSeparator, position);
+        if (fault != Fault.NONE && fault != Fault.SIGNATURE_COUNT && fault != Fault.BAD_SIGNATURE) {
+            revert SignatureVerifier_BadData(fault);
+        }
         return uint8(fault);
     }
 }

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Context, ITransitionVerifier} from "./interfaces/IVerifiers.sol";
-import {computeFault} from "./protocol/Transition.sol";
 import {State} from "./protocol/State.sol";
+import {computeFault} from "./protocol/Transition.sol";
 import {Context as ProtocolContext} from "./protocol/Types.sol";
 import {IMessageQueue, decodeWitness, validateMessages} from "./protocol/Witness.sol";
 

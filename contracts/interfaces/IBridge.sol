@@ -136,7 +136,7 @@ interface IBridge {
 
     /// @notice Pays an exit to its recipient, whoever calls.
     /// @param header Header of any settled batch whose state holds the exit.
-    /// @param globals The 216 bytes that hash to the header's post root.
+    /// @param globals The bytes that hash to the header's post root.
     /// @param exit The exit.
     /// @param siblingMap Bit n: the sibling at level n (from the leaf) is given; else it is an
     /// empty subtree.

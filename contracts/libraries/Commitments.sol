@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Exit} from "../interfaces/IBridge.sol";
 import {Header} from "../interfaces/IRollupInbox.sol";
 import {CHUNK_DEPTH, EXIT_DEPTH} from "../protocol/Constants.sol";
+import {EXIT_TAG} from "../protocol/Leaf.sol";
 import {EfficientHashLib} from "solady/src/utils/EfficientHashLib.sol";
 
 /// @title Every hash that the contracts commit to.
@@ -15,10 +16,12 @@ library Commitments {
     bytes32 internal constant CHUNK_DOMAIN = keccak256("deltaroll.chunk.v1");
     bytes32 internal constant MESSAGE_DOMAIN = keccak256("deltaroll.message.v1");
 
-    /// First byte of an exit's leaf.
-    uint8 internal constant EXIT_TAG = 0x45;
+    function computeHeaderHash(Header calldata header) internal pure returns (bytes32) {
+        return keccak256(abi.encode(HEADER_DOMAIN, header));
+    }
 
-    function computeHeaderHash(Header memory header) internal pure returns (bytes32) {
+    /// @notice The same, of a header that is being made.
+    function computeNewHeaderHash(Header memory header) internal pure returns (bytes32) {
         return keccak256(abi.encode(HEADER_DOMAIN, header));
     }
 
@@ -83,30 +86,23 @@ library Commitments {
     }
 
     /// @notice Root that an exit's leaf and its compressed branch lead to.
-    /// @dev In assembly because users pay for it: 32 levels cost 3,000 gas instead of 8,000. The
-    /// caller checks that `siblings` holds one node for each bit of `siblingMap`.
+    /// @dev The caller checks that `siblings` holds one node for each bit of `siblingMap`.
     function computeExitBranch(
         bytes32 leaf,
         uint32 index,
         uint32 siblingMap,
         bytes32[] calldata siblings
     ) internal pure returns (bytes32 node) {
-        uint256 depth = EXIT_DEPTH;
-        assembly ("memory-safe") {
-            node := leaf
-            let next := siblings.offset
-            for { let level := 0 } lt(level, depth) { level := add(level, 1) } {
-                let sibling := 0
-                if and(shr(level, siblingMap), 1) {
-                    sibling := calldataload(next)
-                    next := add(next, 32)
-                }
-                // The index bit says on which side of the scratch space the node goes.
-                let side := shl(5, and(shr(level, index), 1))
-                mstore(side, node)
-                mstore(xor(side, 32), sibling)
-                node := keccak256(0, 64)
-            }
+        uint256 used = 0;
+        uint256 level = 0;
+        node = leaf;
+        for (; (index | siblingMap) >> level != 0; ++level) {
+            bytes32 sibling = (siblingMap >> level) & 1 == 0 ? bytes32(0) : siblings[used++];
+            node = _hashNode(node, sibling, index >> level);
+        }
+        // Up here the tree is empty but for this path, which keeps to the left.
+        for (; level < EXIT_DEPTH; ++level) {
+            node = EfficientHashLib.hash(node, bytes32(0));
         }
     }
 

@@ -11,6 +11,10 @@ contract CommitmentsHarness {
         return Commitments.computeHeaderHash(header);
     }
 
+    function newHeaderHash(Header memory header) external pure returns (bytes32) {
+        return Commitments.computeNewHeaderHash(header);
+    }
+
     function chunksRoot(bytes32[] memory commitments) external pure returns (bytes32) {
         return Commitments.computeChunksRoot(commitments);
     }
@@ -23,13 +27,11 @@ contract CommitmentsHarness {
         return Commitments.computeChunkBranch(commitment, index, branch);
     }
 
-    function queueHash(
-        bytes32 previous,
-        uint8 kind,
-        address sender,
-        uint64 time,
-        bytes32 bodyHash
-    ) external pure returns (bytes32) {
+    function queueHash(bytes32 previous, uint8 kind, address sender, uint64 time, bytes32 bodyHash)
+        external
+        pure
+        returns (bytes32)
+    {
         bytes32 message = Commitments.computeMessageHash(kind, sender, time, bodyHash);
         return Commitments.computeQueueHash(previous, message);
     }

@@ -133,9 +133,9 @@ class Follower:
                 raise L1Error(f"L1: block {head.number} was replaced while it was read")
             self._seen.append(head)
         self.head = head
-        self.state.messages = {
-            event.index: event.message for event in self._events if isinstance(event, MessageQueued)
-        }
+        queued = [event for event in self._events if isinstance(event, MessageQueued)]
+        self.state.messages = {event.index: event.message for event in queued}
+        self.queue_hashes = {event.index: event.queue_hash for event in queued}
         self._follow(compute_chain(self._events))
         return head
 

@@ -122,6 +122,11 @@ def compress(siblings: Sequence[bytes]) -> Branch:
     return Branch(sibling_map, [sibling for sibling in siblings if sibling != ZERO])
 
 
-def encode_globals(exits_root: bytes) -> bytes:
-    """Globals of which only the exit root matters to L1."""
-    return b"\x47\x01" + b"\xaa" * 32 + b"\xbb" * 32 + exits_root + b"\xcc" * 118
+def encode_globals(exits_root: bytes, blob_fee_level: int = 0) -> bytes:
+    """A state of which only the exit root matters to L1; its last field makes it another one."""
+    roots = [keccak(text="accounts"), keccak(text="markets"), exits_root]
+    counts = [(1_000, 4), (1_000, 4), (1_800_000_000, 5), (5_000, 8)]
+    money = [(10**12, 16), (10**10, 16), (10**15, 16), (10**13, 16)]
+    fees = [(3, 8), (10**9, 8), (blob_fee_level, 8)]
+    fields = [value.to_bytes(size, "big") for value, size in counts + money + fees]
+    return b"\x47\x01" + b"".join(roots + fields)

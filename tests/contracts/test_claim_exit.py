@@ -2,8 +2,11 @@
 
 import pytest
 from ape import project
+from deltaroll.protocol import leaf, types
+from deltaroll.protocol.tree import MerkleTree
 from eth_utils import keccak
 from tests.contracts.reference import (
+    EXIT_DEPTH,
     ZERO,
     Exit,
     compress,
@@ -96,7 +99,7 @@ def test_claim__every_exit__pays_each_once(world, bridge, token, vault, bob):
 def test_claim__again_from_a_later_batch__reverts(world, rollup, bridge, sequencer, bob):
     """The nullifier is the exit's place in the tree, not the proof nor the batch."""
     bridge.claimExit(*world.claim(1), sender=bob)
-    later_globals = world.globals[:-1] + b"\xdd"
+    later_globals = encode_globals(world.levels[-1][0], blob_fee_level=1)
     later = post(rollup, sequencer, world.header, [chunk(keccak(later_globals))])
     set_time(later.l1_time + CHALLENGE_WINDOW + 1)
     changes = {"header": later, "globals": later_globals}
@@ -139,6 +142,23 @@ def test_claim__recipient_is_the_vault__moves_nothing(rollup, alice, sequencer, 
     set_time(world.header.l1_time + CHALLENGE_WINDOW + 1)
     rollup.bridge.claimExit(*world.claim(), sender=alice)
     assert token.balanceOf(vault) == FUNDS
+
+
+def test_claim__exit_of_the_protocol__is_understood(rollup, token, alice, bob, sequencer):
+    """The bytes that the state transition makes are the ones that the bridge opens."""
+    recipient = types.Address(bytes.fromhex(bob.address[2:]))
+    exits = [types.Exit(0, recipient, AMOUNT + n) for n in range(3)]
+    tree = MerkleTree(EXIT_DEPTH)
+    tree.update({n: leaf.hash_leaf(leaf.encode_exit(exit)) for n, exit in enumerate(exits)})
+    state = types.Globals(ZERO, ZERO, tree.root, *range(1, 12))
+    world = World(rollup, [bob] * 3)
+    assert world.levels[-1][0] == tree.root
+    world.globals = leaf.encode_globals(state)
+    rollup.token.mint(rollup.vault, FUNDS, sender=alice)
+    world.header = post(rollup, sequencer, rollup.genesis, [chunk(leaf.hash_globals(state))])
+    set_time(world.header.l1_time + CHALLENGE_WINDOW + 1)
+    rollup.bridge.claimExit(*world.claim(2), sender=alice)
+    assert token.balanceOf(bob) == AMOUNT + 2
 
 
 # From which batch
@@ -215,7 +235,7 @@ def test_claim__genesis__has_nothing_to_claim(world, claim_exit, genesis, alice)
         lambda globals_: b"",
         lambda globals_: globals_[:-1],
         lambda globals_: globals_ + b"\x00",
-        lambda globals_: globals_[:-1] + b"\x00",
+        lambda globals_: globals_[:-1] + b"\x01",
         lambda globals_: globals_[:66] + keccak(b"other") + globals_[98:],
     ],
     ids=["empty", "shorter", "longer", "other-tail", "other-exits-root"],

@@ -50,7 +50,7 @@ def harness(deployer):
     )
 )
 def test_header_hash__any_header__matches(harness, header):
-    assert harness.headerHash(header) == header.hash
+    assert harness.headerHash(header) == harness.newHeaderHash(header) == header.hash
 
 
 @fast

@@ -43,7 +43,7 @@ def test_submit__one_small_chunk__is_below_the_bar(rollup, inbox, bridge, genesi
     report("submitBatch, overhead", receipt.gas_used, 100_000)
     head = last_header(inbox)
     receipt = inbox.submitBatch(batch(head, [chunk()] * 33), sender=sequencer)
-    report("submitBatch, 32 chunks more", receipt.gas_used, 190_000)
+    report("submitBatch, 32 chunks more", receipt.gas_used, 220_000)
 
 
 def test_submit__much_data__costs_the_calldata_floor(inbox, genesis, sequencer, report):
@@ -56,7 +56,7 @@ def test_submit__much_data__costs_the_calldata_floor(inbox, genesis, sequencer, 
 def test_claim__among_a_thousand_exits__is_below_the_bar(
     rollup, token, bridge, genesis, sequencer, alice, bob, report
 ):
-    exits = [Exit(n, 0, alice.address, 10**9 + n) for n in range(EXITS)]
+    exits = [Exit(n, 0, bob.address, 10**9 + n) for n in range(EXITS)]
     levels = exit_levels(exits)
     globals_ = encode_globals(levels[-1][0])
     header = post(rollup, sequencer, genesis, [chunk(keccak(globals_))])
@@ -68,5 +68,6 @@ def test_claim__among_a_thousand_exits__is_below_the_bar(
         receipt = bridge.claimExit(header, globals_, exits[index], *branch, sender=bob)
         return receipt.gas_used
 
-    report("claimExit, new nullifier word", claim(500), 110_000)
-    report("claimExit", claim(501), 90_000)
+    report("claimExit, first ever of the recipient", claim(500), 115_000)
+    report("claimExit, new nullifier word", claim(300), 100_000)
+    report("claimExit", claim(501), 80_000)

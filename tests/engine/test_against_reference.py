@@ -230,5 +230,5 @@ class EngineAgainstReference(RuleBasedStateMachine):
 
 TestEngineAgainstReference: Any = EngineAgainstReference.TestCase
 TestEngineAgainstReference.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None
+    max_examples=250, stateful_step_count=50, deadline=None
 )

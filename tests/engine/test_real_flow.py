@@ -63,6 +63,6 @@ def test_submit__real_order_flow__book_never_crossed_and_chunks_replay() -> None
         assert bid is None or ask is None or bid < ask
     assert statuses[OrderStatus.RESTING] > 5_000
     assert statuses[OrderStatus.FILLED] > 100
-    assert statuses[OrderStatus.PARTIALLY_FILLED] > 100
+    assert statuses[OrderStatus.PARTIALLY_FILLED] > 20
     assert sum(fill.lots for fill in executor.get_fills()) == traded
     executor.replay(build_state(owners=owners, params=params, index=CENTS))
