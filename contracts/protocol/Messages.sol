@@ -17,7 +17,7 @@ import {Margin, computeMargin} from "./Margin.sol";
 import {processMark} from "./Mark.sol";
 import {processObserve} from "./Observe.sol";
 import {SIGNATURE_BYTES} from "./Recovery.sol";
-import {Signature, SignatureRequest, computeRequests, validateSignature} from "./Signatures.sol";
+import {SignatureRequest, computeRequests, validateSignature} from "./Signatures.sol";
 import {
     Checkpoint,
     State,
@@ -205,17 +205,23 @@ function processForced(State memory state, bytes memory body, Context memory con
     if (isFault(badBody)) return badBody;
     SignatureRequest[] memory requests = computeRequests(transaction);
     uint256 count = requests.length;
-    if (body.length - signatures != SIGNATURE_BYTES * count) return Fault.SIGNATURE_COUNT;
-    fault = charge(state, count * WEIGHT_SIGNATURE_GAS, 0);
-    if (isFault(fault)) return fault;
-    for (uint256 i; i < count; ++i) {
-        uint256 place = signatures + SIGNATURE_BYTES * i;
-        Signature memory signature =
-            Signature(bytes32(_number(body, place, 32)), bytes32(_number(body, place + 32, 32)));
-        fault = validateSignature(
-            state, requests[i], signature, context.domain, state.globals.clock
-        );
+    // Lengths and counts are small.
+    unchecked {
+        if (body.length - signatures != SIGNATURE_BYTES * count) return Fault.SIGNATURE_COUNT;
+        fault = charge(state, count * WEIGHT_SIGNATURE_GAS, 0);
         if (isFault(fault)) return fault;
+        for (uint256 i; i < count; ++i) {
+            fault = validateSignature(
+                state,
+                requests[i],
+                bytes32(_number(body, signatures, 32)),
+                bytes32(_number(body, signatures + 32, 32)),
+                context.domain,
+                state.globals.clock
+            );
+            if (isFault(fault)) return fault;
+            signatures += SIGNATURE_BYTES;
+        }
     }
     Kind kind = transaction.kind;
     if (kind == Kind.FILL) {

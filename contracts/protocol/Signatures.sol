@@ -54,49 +54,46 @@ struct SignatureRequest {
     bytes32 structHash;
 }
 
-/// @dev A signature: r, then s with the parity of y in its top bit.
-struct Signature {
-    bytes32 r;
-    bytes32 sAndParity;
-}
-
 /// @dev Return the signatures that a transaction requires: maker before taker, oracle members ascending.
 function computeRequests(Transaction memory transaction)
     pure
     returns (SignatureRequest[] memory requests)
 {
     requests = new SignatureRequest[](_countRequests(transaction));
+    if (requests.length == 0) return requests;
     Kind kind = transaction.kind;
-    if (kind == Kind.FILL) {
-        Fill memory fill = transaction.fill;
-        uint256 count;
-        if (fill.hasMakerOrder) {
-            bytes32 structHash = hashOrder(fill.maker, fill.makerSlot, fill.makerOrder);
-            requests[count++] = SignatureRequest(Role.TRADER, fill.maker, 0, structHash);
-        }
-        if (fill.hasTakerOrder) {
-            bytes32 structHash = hashOrder(fill.taker, fill.takerSlot, fill.takerOrder);
-            requests[count++] = SignatureRequest(Role.TRADER, fill.taker, 0, structHash);
-        }
-    } else if (kind == Kind.TRANSFER) {
-        bytes32 structHash = hashTransfer(transaction.transfer);
-        requests[0] =
-            SignatureRequest(Role.OWNER, transaction.transfer.sender, 0, structHash);
-    } else if (kind == Kind.WITHDRAW) {
-        bytes32 structHash = hashWithdraw(transaction.withdraw);
-        requests[0] =
-            SignatureRequest(Role.OWNER, transaction.withdraw.account, 0, structHash);
-    } else if (kind == Kind.SET_TRADING_KEY) {
-        bytes32 structHash = hashSetTradingKey(transaction.setTradingKey);
-        requests[0] =
-            SignatureRequest(Role.OWNER, transaction.setTradingKey.account, 0, structHash);
-    } else if (kind == Kind.OBSERVE) {
-        Observe memory observe = transaction.observe;
-        for (uint256 i; i < requests.length; ++i) {
-            Observation memory entry = observe.observations[i];
-            bytes32 structHash = hashObservation(observe.market, entry);
-            requests[i] =
-                SignatureRequest(Role.ORACLE, observe.market, entry.signer, structHash);
+    unchecked {
+        if (kind == Kind.FILL) {
+            Fill memory fill = transaction.fill;
+            if (fill.hasMakerOrder) {
+                bytes32 structHash = hashOrder(fill.maker, fill.makerSlot, fill.makerOrder);
+                _setRequest(requests[0], Role.TRADER, fill.maker, structHash);
+            }
+            if (fill.hasTakerOrder) {
+                bytes32 structHash = hashOrder(fill.taker, fill.takerSlot, fill.takerOrder);
+                _setRequest(requests[requests.length - 1], Role.TRADER, fill.taker, structHash);
+            }
+        } else if (kind == Kind.OBSERVE) {
+            Observe memory observe = transaction.observe;
+            for (uint256 i; i < requests.length; ++i) {
+                Observation memory entry = observe.observations[i];
+                bytes32 structHash = hashObservation(observe.market, entry);
+                _setRequest(requests[i], Role.ORACLE, observe.market, structHash);
+                requests[i].signer = entry.signer;
+            }
+        } else {
+            uint256 account = transaction.setTradingKey.account;
+            bytes32 structHash;
+            if (kind == Kind.TRANSFER) {
+                account = transaction.transfer.sender;
+                structHash = hashTransfer(transaction.transfer);
+            } else if (kind == Kind.WITHDRAW) {
+                account = transaction.withdraw.account;
+                structHash = hashWithdraw(transaction.withdraw);
+            } else {
+                structHash = hashSetTradingKey(transaction.setTradingKey);
+            }
+            _setRequest(requests[0], Role.OWNER, account, structHash);
         }
     }
 }
@@ -124,18 +121,18 @@ function validateOracleSigner(Committee memory committee, uint256 index, address
     return Fault.NONE;
 }
 
-/// @dev Check one signature against the keys in `state`. BAD_SIGNATURE, also when account, underlying or
+/// @dev Check one signature (r, then s with the parity of y in its top bit) against the keys in `state`.
+/// BAD_SIGNATURE, also when account, underlying or
 /// committee do not exist; OVERWEIGHT.
 function validateSignature(
     State memory state,
     SignatureRequest memory request,
-    Signature memory signature,
+    bytes32 r,
+    bytes32 sAndParity,
     bytes32 domain,
     uint256 clock
 ) pure returns (Fault) {
-    address signer = recoverSigner(
-        computeDigest(domain, request.structHash), signature.r, signature.sAndParity
-    );
+    address signer = recoverSigner(computeDigest(domain, request.structHash), r, sAndParity);
     if (signer == address(0)) return Fault.BAD_SIGNATURE;
     if (request.role == Role.ORACLE) {
         (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, request.subject);
@@ -162,10 +159,10 @@ function computeChunkRequests(bytes memory data, uint256 position)
     Decoder memory decoder;
     (decoder, fault) = decodeHeader(data);
     clock = decoder.clock;
-    while (fault == Fault.NONE) {
+    while (!isFault(fault)) {
         Kind kind;
         (kind, fault) = decodeTransaction(decoder);
-        if (kind == Kind.END || fault != Fault.NONE) break;
+        if (kind == Kind.END || isFault(fault)) break;
         uint256 more = _countRequests(decoder.transaction);
         // One at most: hashing all of them would cost more than a proof may.
         if (position >= count && position - count < more) {
@@ -192,8 +189,9 @@ function validateSignatures(
     if (signatures.length != SIGNATURE_BYTES * count) return Fault.SIGNATURE_COUNT;
     if (position >= count) revert Signatures_UnknownPosition(position, count);
     bytes calldata encoded = signatures[position * SIGNATURE_BYTES:];
-    Signature memory signature = Signature(bytes32(encoded[:32]), bytes32(encoded[32:64]));
-    return validateSignature(state, request, signature, domain, clock);
+    return validateSignature(
+        state, request, bytes32(encoded[:32]), bytes32(encoded[32:64]), domain, clock
+    );
 }
 
 /// @dev Return how many signatures a transaction requires.
@@ -204,4 +202,15 @@ function _countRequests(Transaction memory transaction) pure returns (uint256) {
     }
     if (kind == Kind.OBSERVE) return transaction.observe.observations.length;
     return kind == Kind.QUEUE || kind == Kind.MARK ? 0 : 1;
+}
+
+function _setRequest(
+    SignatureRequest memory request,
+    Role role,
+    uint256 subject,
+    bytes32 structHash
+) pure {
+    request.role = role;
+    request.subject = subject;
+    request.structHash = structHash;
 }

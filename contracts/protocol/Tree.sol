@@ -46,65 +46,83 @@ function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uin
     returns (bytes32 before, bytes32 afterwards)
 {
     bool isSound;
-    // Writes only inside `level` and scratch space: parents are never more than the nodes they replace, and
-    // each is written behind where nodes are still to be read. Calldata past its end reads as zero.
+    // Writes only inside `level` and scratch space: parents are never more than the nodes they replace,
+    // and each is written behind where nodes are still to be read. Calldata past its end reads as zero.
+    // A product with "not both are zero" stands for the zero rule.
     assembly ("memory-safe") {
-        function _hashNodes(left, right) -> parent {
-            if or(left, right) {
-                mstore(0x00, left)
-                mstore(0x20, right)
-                parent := keccak256(0x00, 0x40)
-            }
-        }
-
         let start := add(level, 0x20)
         let end := add(start, shl(5, mload(level)))
         let cursor := add(siblings, 2)
         let cursorEnd := add(cursor, shl(5, shr(240, calldataload(siblings))))
         // The last position is the highest: it must be a place of the tree.
         isSound := iszero(shr(depth, mload(sub(end, 0x60))))
-        for {} depth { depth := sub(depth, 1) } {
+        // While there are several nodes: level by level.
+        for {} and(iszero(eq(sub(end, start), 0x60)), gt(depth, 0)) { depth := sub(depth, 1) } {
             let to := start
             for { let from := start } lt(from, end) {} {
                 let index := mload(from)
                 let left := mload(add(from, 0x20))
                 let leftAfter := mload(add(from, 0x40))
-                from := add(from, 0x60)
                 let right
                 let rightAfter
+                from := add(from, 0x60)
+                // Positions ascend, so that an odd one is never followed by itself.
                 switch and(lt(from, end), eq(mload(from), or(index, 1)))
                 case 1 {
-                    // An odd position never equals the next one: those ascend.
                     right := mload(add(from, 0x20))
                     rightAfter := mload(add(from, 0x40))
                     from := add(from, 0x60)
                 }
                 default {
-                    right := calldataload(cursor)
-                    cursor := add(cursor, 0x20)
-                    rightAfter := right
-                    if and(index, 1) {
-                        right := left
-                        left := rightAfter
-                        let swap := rightAfter
-                        rightAfter := leftAfter
-                        leftAfter := swap
+                    switch and(index, 1)
+                    case 0 {
+                        right := calldataload(cursor)
+                        rightAfter := right
                     }
+                    default {
+                        right := left
+                        rightAfter := leftAfter
+                        left := calldataload(cursor)
+                        leftAfter := left
+                    }
+                    cursor := add(cursor, 0x20)
                 }
-                let parent := _hashNodes(left, right)
+                mstore(0x00, left)
+                mstore(0x20, right)
+                let parent := mul(keccak256(0x00, 0x40), iszero(iszero(or(left, right))))
                 mstore(to, shr(1, index))
                 mstore(add(to, 0x20), parent)
                 if or(xor(left, leftAfter), xor(right, rightAfter)) {
-                    parent := _hashNodes(leftAfter, rightAfter)
+                    mstore(0x00, leftAfter)
+                    mstore(0x20, rightAfter)
+                    parent := mul(keccak256(0x00, 0x40), iszero(iszero(or(leftAfter, rightAfter))))
                 }
                 mstore(add(to, 0x40), parent)
                 to := add(to, 0x60)
             }
             end := to
         }
-        isSound := and(isSound, eq(cursor, cursorEnd))
+        // One node is left: up a branch.
+        let index := mload(start)
         before := mload(add(start, 0x20))
         afterwards := mload(add(start, 0x40))
+        for {} depth { depth := sub(depth, 1) } {
+            let sibling := calldataload(cursor)
+            let place := shl(5, and(index, 1))
+            let isChanged := xor(before, afterwards)
+            cursor := add(cursor, 0x20)
+            index := shr(1, index)
+            mstore(xor(place, 0x20), sibling)
+            mstore(place, before)
+            before := mul(keccak256(0x00, 0x40), iszero(iszero(or(before, sibling))))
+            switch isChanged
+            case 0 { afterwards := before }
+            default {
+                mstore(place, afterwards)
+                afterwards := mul(keccak256(0x00, 0x40), iszero(iszero(or(afterwards, sibling))))
+            }
+        }
+        isSound := and(isSound, eq(cursor, cursorEnd))
     }
     if (!isSound) revert Witness_BadSiblings();
 }

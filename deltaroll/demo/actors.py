@@ -22,6 +22,7 @@ from deltaroll.sdk.signing import Signer
 
 ORDER_LIFE = 3_600
 """Seconds until a demo order expires."""
+ROUNDS_PER_DAY = 4
 LEVELS = 4
 SPREAD_PPM = 300
 """Distance of a maker's first quote from the index, parts per million."""
@@ -130,3 +131,19 @@ def observe(
         for member, observation in zip(committee, observations, strict=True)
     )
     return observations, signatures
+
+
+def make_orders(
+    traders: list[Trader],
+    makers: int,
+    market: MarketId,
+    price: int,
+    drift: int,
+    clock: Timestamp,
+    dice: random.Random,
+) -> list[SignedOrder]:
+    """Return one day's orders: the first `makers` traders quote, the others take in rounds."""
+    orders = [order for maker in traders[:makers] for order in quote(maker, market, price, clock)]
+    for _ in range(ROUNDS_PER_DAY):
+        orders.extend(take(taker, market, price, drift, clock, dice) for taker in traders[makers:])
+    return orders

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ape.api import ReceiptAPI
 
-from deltaroll.demo.actors import observe, quote, take
+from deltaroll.demo.actors import make_orders, observe
 from deltaroll.demo.prices import Close, read_closes
 from deltaroll.demo.venue import INDEX, MAKERS, PERPETUAL, Venue, fund_traders
 from deltaroll.l1.commitments import compress_branch
@@ -28,8 +28,6 @@ from deltaroll.protocol.types import (
 Say = Callable[[str], None]
 SECONDS_PER_DAY = 60
 """L1 time between two closes."""
-TAKERS_PER_DAY = 5
-ORDERS_PER_TAKER = 4
 DAYS_PER_BATCH = 4
 STOLEN = 1_000_000 * 10**6
 
@@ -80,13 +78,7 @@ def trade_day(venue: Venue, close: Close, drift: int, dice: random.Random, score
     sequencer.observe(
         INDEX, *observe(venue.committee, sequencer.domain, INDEX, close.price, clock, dice)
     )
-    makers, takers = venue.traders[:MAKERS], venue.traders[MAKERS:]
-    orders = [order for maker in makers for order in quote(maker, PERPETUAL, close.price, clock)]
-    for _ in range(ORDERS_PER_TAKER):
-        orders.extend(
-            take(taker, PERPETUAL, close.price, drift, clock, dice)
-            for taker in takers[:TAKERS_PER_DAY]
-        )
+    orders = make_orders(venue.traders, MAKERS, PERPETUAL, close.price, drift, clock, dice)
     for signed in orders:
         receipt = sequencer.submit_order(
             signed.account, signed.slot, signed.order, signed.signature

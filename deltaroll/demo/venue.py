@@ -1,6 +1,7 @@
 """Sets up a venue: contracts, listing, bonds, committee, funded traders."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ape.api import AccountAPI, ProviderAPI
@@ -175,18 +176,21 @@ def create_venue(
     return venue
 
 
-def list_markets(venue: Venue) -> None:
-    """Send the Configure messages of one underlying and its perpetual."""
-    signers = tuple(member.address for member in venue.committee)
-    bodies = (
+def compute_listing(threshold: int, signers: Sequence[Address]) -> tuple[bytes, ...]:
+    """Return the Configure bodies of committee, grid, index and its perpetual, in order."""
+    return (
         encode_configure(
-            COMMITTEE_TAG, COMMITTEE, encode_committee(Committee(THRESHOLD, signers))[1:]
+            COMMITTEE_TAG, COMMITTEE, encode_committee(Committee(threshold, tuple(signers)))[1:]
         ),
         encode_configure(GRID_TAG, GRID, encode_grid(PMRM_2)[1:]),
         encode_configure_params(INDEX, encode_params(PARAMS)),
         encode_configure_series(PERPETUAL, SeriesKind.PERPETUAL, SeriesStatus.ACTIVE, INDEX),
     )
-    for body in bodies:
+
+
+def list_markets(venue: Venue) -> None:
+    """Send the Configure messages of one underlying and its perpetual."""
+    for body in compute_listing(THRESHOLD, [member.address for member in venue.committee]):
         venue.gateway.contracts.bridge.configure(body, sender=venue.deployer)
 
 

@@ -158,7 +158,7 @@ class State:
         self.exits: list[Exit] = []
         self.messages: dict[int, Message] = {}
         self.meter = Meter()
-        self._lanes: dict[MarketId, tuple[Series, int]] = {}
+        self._lanes: dict[MarketId, tuple[tuple[int, ...], int]] = {}
         self._journal: list[_Undo] = []
         self._marks: list[tuple[int, Globals]] = []
         self._account_tree = MerkleTree(ACCOUNT_DEPTH)
@@ -413,10 +413,10 @@ def get_lanes(state: State, market_id: MarketId, series: Series) -> int:
     A sum of signed lanes: multiplying by a size and adding vectors works on all scenarios at once.
     """
     cached = state._lanes.get(market_id)
-    if cached is not None and cached[0] is series:
+    if cached is not None and cached[0] is series.risk:
         return cached[1]
     lanes = sum(entry << LANE_BITS * index for index, entry in enumerate(series.risk))
-    state._lanes[market_id] = (series, lanes)
+    state._lanes[market_id] = (series.risk, lanes)
     return lanes
 
 

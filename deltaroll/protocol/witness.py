@@ -7,9 +7,17 @@ from deltaroll.protocol.leaf import (
     encode_market,
     encode_slot,
 )
-from deltaroll.protocol.state import Meter, State, get_slot_root
+from deltaroll.protocol.signatures import Role, compute_chunk_requests
+from deltaroll.protocol.state import (
+    Meter,
+    State,
+    get_slot_root,
+    reset_meter,
+    touch_account,
+    touch_market,
+)
 from deltaroll.protocol.tree import MerkleTree
-from deltaroll.protocol.types import AccountId, Message, SlotId
+from deltaroll.protocol.types import AccountId, MarketId, Message, SlotId, Underlying
 
 EMPTY_ACCOUNT = 0xFF
 """In place of the number of positions."""
@@ -93,3 +101,22 @@ def encode_witness(state: State, meter: Meter) -> bytes:
         exits = list(range(first_exit, first_exit + meter.exits))
         parts.append(encode_siblings(state._exit_tree.get_multiproof(exits)))
     return b"".join(parts)
+
+
+def encode_signature_witness(state: State, data: bytes, position: int) -> bytes:
+    """Return the witness of one signature of a chunk: the leaves that name the signer's key.
+
+    `state` is the one before the chunk, with `compute_state_root` up to date. A position that the
+    data does not require opens nothing.
+    """
+    reset_meter(state)
+    _, requests = compute_chunk_requests(data)
+    if position < len(requests):
+        request = requests[position]
+        if request.role == Role.ORACLE:
+            underlying = touch_market(state, MarketId(request.subject))
+            if isinstance(underlying, Underlying):
+                touch_market(state, underlying.params.committee)
+        else:
+            touch_account(state, AccountId(request.subject))
+    return encode_witness(state, state.meter)
