@@ -10,13 +10,11 @@ import {GLOBALS_BYTES, GLOBALS_TAG, GLOBALS_VERSION} from "./protocol/Leaf.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 import {LibBit} from "solady/src/utils/LibBit.sol";
 
 /// @title The door between L1 and L2. Guarantees and message bodies: `IBridge`.
 contract Bridge is IBridge {
     using SafeERC20 for IERC20;
-    using BitMaps for BitMaps.BitMap;
 
     /// Kinds of queue messages.
     uint8 public constant DEPOSIT = 1;
@@ -28,7 +26,7 @@ contract Bridge is IBridge {
     uint256 public constant MAX_BODY = 1024;
 
     /// First two bytes of the globals: tag and version.
-    bytes2 private constant GLOBALS_PREFIX = 0x4701;
+    bytes2 private constant GLOBALS_PREFIX = bytes2(uint16((GLOBALS_TAG << 8) | GLOBALS_VERSION));
     uint256 private constant GLOBALS_BYTES = 207;
     uint256 private constant EXITS_ROOT_OFFSET = 66;
 
@@ -42,7 +40,8 @@ contract Bridge is IBridge {
     address public immutable governor;
 
     bytes32[] private _queue;
-    BitMaps.BitMap private _claimed;
+    /// 256 exits to a word.
+    mapping(uint256 word => uint256 bits) private _claimed;
 
     /// @param vault_ Deployed just before, for the address that this bridge gets.
     /// @param inbox_ Predicted address: the inbox is deployed next and checks it.
@@ -115,10 +114,12 @@ contract Bridge is IBridge {
     ) external {
         if (!inbox.isSettled(header)) revert Bridge_NotSettled(header.index);
         if (exit.asset != 0) revert Bridge_UnknownAsset(exit.asset);
-        if (_claimed.get(exit.index)) revert Bridge_AlreadyClaimed(exit.index);
+        uint256 claimed = _claimed[exit.index / 256];
+        uint256 bit = 1 << (exit.index % 256);
+        if (claimed & bit != 0) revert Bridge_AlreadyClaimed(exit.index);
         _validateExit(_openExitsRoot(header.postRoot, globals), exit, siblingMap, siblings);
 
-        _claimed.set(exit.index);
+        _claimed[exit.index / 256] = claimed | bit;
         emit ExitClaimed(exit.index, exit.recipient, exit.amount);
         vault.release(exit.recipient, exit.amount);
     }
@@ -136,7 +137,7 @@ contract Bridge is IBridge {
 
     /// @inheritdoc IBridge
     function isClaimed(uint32 exitIndex) external view returns (bool) {
-        return _claimed.get(exitIndex);
+        return (_claimed[exitIndex / 256] >> (exitIndex % 256)) & 1 == 1;
     }
 
     /// @dev The message goes first; without the money the whole call reverts. Asking for the exact

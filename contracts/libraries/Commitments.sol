@@ -13,14 +13,24 @@ import {EfficientHashLib} from "solady/src/utils/EfficientHashLib.sol";
 /// thing is 0.
 library Commitments {
     bytes32 internal constant HEADER_DOMAIN = keccak256("deltaroll.header.v1");
+    uint256 internal constant HEADER_WORDS = 15;
     bytes32 internal constant CHUNK_DOMAIN = keccak256("deltaroll.chunk.v1");
     bytes32 internal constant MESSAGE_DOMAIN = keccak256("deltaroll.message.v1");
 
-    function computeHeaderHash(Header calldata header) internal pure returns (bytes32) {
-        return keccak256(abi.encode(HEADER_DOMAIN, header));
+    /// @notice Hash of a header that somebody shows: its words as they came.
+    /// @dev A word with surplus bits gives a hash that was never stored.
+    function computeHeaderHash(Header calldata header) internal pure returns (bytes32 hash) {
+        bytes32 domain = HEADER_DOMAIN;
+        uint256 length = 32 * HEADER_WORDS;
+        assembly ("memory-safe") {
+            let preimage := mload(0x40)
+            mstore(preimage, domain)
+            calldatacopy(add(preimage, 0x20), header, length)
+            hash := keccak256(preimage, add(length, 0x20))
+        }
     }
 
-    /// @notice The same, of a header that is being made.
+    /// @notice Hash of a header that is being made.
     function computeNewHeaderHash(Header memory header) internal pure returns (bytes32) {
         return keccak256(abi.encode(HEADER_DOMAIN, header));
     }
@@ -80,9 +90,9 @@ library Commitments {
     /// @notice Hashed twice: the 32-byte preimage of the outer hash can never be an inner node's 64
     /// bytes.
     function computeExitLeaf(Exit calldata exit) internal pure returns (bytes32) {
-        bytes32 inner =
-            keccak256(abi.encodePacked(EXIT_TAG, exit.asset, exit.recipient, exit.amount));
-        return EfficientHashLib.hash(inner);
+        bytes memory encoding =
+            abi.encodePacked(uint8(EXIT_TAG), exit.asset, exit.recipient, exit.amount);
+        return EfficientHashLib.hash(keccak256(encoding));
     }
 
     /// @notice Root that an exit's leaf and its compressed branch lead to.

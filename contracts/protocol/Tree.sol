@@ -45,17 +45,16 @@ function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uin
     pure
     returns (bytes32 before, bytes32 afterwards)
 {
-    bool isSound;
+    bool isPlace;
+    uint256 cursor = siblings + 2;
     // Writes only inside `level` and scratch space: parents are never more than the nodes they replace,
     // and each is written behind where nodes are still to be read. Calldata past its end reads as zero.
     // A product with "not both are zero" stands for the zero rule.
     assembly ("memory-safe") {
         let start := add(level, 0x20)
         let end := add(start, shl(5, mload(level)))
-        let cursor := add(siblings, 2)
-        let cursorEnd := add(cursor, shl(5, shr(240, calldataload(siblings))))
         // The last position is the highest: it must be a place of the tree.
-        isSound := iszero(shr(depth, mload(sub(end, 0x60))))
+        isPlace := iszero(shr(depth, mload(sub(end, 0x60))))
         // While there are several nodes: level by level.
         for {} and(iszero(eq(sub(end, start), 0x60)), gt(depth, 0)) { depth := sub(depth, 1) } {
             let to := start
@@ -102,10 +101,27 @@ function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uin
             }
             end := to
         }
-        // One node is left: up a branch.
-        let index := mload(start)
-        before := mload(add(start, 0x20))
-        afterwards := mload(add(start, 0x40))
+    }
+    (before, afterwards, cursor) = _climbBranch(level, cursor, depth);
+    uint256 cursorEnd;
+    assembly ("memory-safe") {
+        cursorEnd := add(add(siblings, 2), shl(5, shr(240, calldataload(siblings))))
+    }
+    if (!isPlace || cursor != cursorEnd) revert Witness_BadSiblings();
+}
+
+/// @dev Return the roots above the one node that `level` starts with, `depth` levels below them, and where
+/// in calldata the siblings end that lead there.
+function _climbBranch(uint256[] memory level, uint256 siblings, uint256 depth)
+    pure
+    returns (bytes32 before, bytes32 afterwards, uint256 cursor)
+{
+    cursor = siblings;
+    // As above, without a walk through memory.
+    assembly ("memory-safe") {
+        let index := mload(add(level, 0x20))
+        before := mload(add(level, 0x40))
+        afterwards := mload(add(level, 0x60))
         for {} depth { depth := sub(depth, 1) } {
             let sibling := calldataload(cursor)
             let place := shl(5, and(index, 1))
@@ -122,7 +138,5 @@ function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uin
                 afterwards := mul(keccak256(0x00, 0x40), iszero(iszero(or(afterwards, sibling))))
             }
         }
-        isSound := and(isSound, eq(cursor, cursorEnd))
     }
-    if (!isSound) revert Witness_BadSiblings();
 }

@@ -2,6 +2,7 @@
 
 import pytest
 from ape import project
+
 from tests.contracts.support import BOND, Rollup, create_address, deploy_rollup
 
 FUNDS = 1_000_000 * 10**6

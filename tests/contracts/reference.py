@@ -113,7 +113,7 @@ def chunk_levels(commitments: Sequence[bytes]) -> list[dict[int, bytes]]:
 
 
 def exit_levels(exits: Sequence[Exit]) -> list[dict[int, bytes]]:
-    return tree_levels({exit.index: exit.leaf for exit in exits}, EXIT_DEPTH)
+    return tree_levels({item.index: item.leaf for item in exits}, EXIT_DEPTH)
 
 
 def compress(siblings: Sequence[bytes]) -> Branch:

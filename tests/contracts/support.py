@@ -174,7 +174,9 @@ def deploy_rollup(
     """Deploy the four contracts, each of which names the ones around it."""
     verifier = deployer.deploy(project.MockVerifier)
     nonce = deployer.nonce
-    bridge_at, inbox_at, prover_at = (create_address(deployer.address, nonce + n) for n in (1, 2, 3))
+    bridge_at, inbox_at, prover_at = (
+        create_address(deployer.address, nonce + n) for n in (1, 2, 3)
+    )
     vault = deployer.deploy(project.MarginVault, token, bridge_at)
     bridge = deployer.deploy(project.Bridge, vault, inbox_at, governor)
     inbox = deployer.deploy(project.RollupInbox, parameters(bridge, prover_at, sequencer))

@@ -7,6 +7,7 @@ from ape import project
 from eth_abi.packed import encode_packed
 from eth_account.messages import encode_typed_data
 from eth_utils import keccak
+
 from tests.contracts.reference import ZERO, Message
 from tests.contracts.support import (
     FOREVER,

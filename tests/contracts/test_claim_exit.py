@@ -2,9 +2,10 @@
 
 import pytest
 from ape import project
+from eth_utils import keccak
+
 from deltaroll.protocol import leaf, types
 from deltaroll.protocol.tree import MerkleTree
-from eth_utils import keccak
 from tests.contracts.reference import (
     EXIT_DEPTH,
     ZERO,

@@ -5,6 +5,7 @@ from ape import project
 from eth_utils import keccak, to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.contracts.reference import (
     ZERO,
     Chunk,
@@ -86,7 +87,11 @@ def test_chunks_root__every_shape__matches(harness, count):
 
 
 exits = st.builds(
-    Exit, st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1), addresses, st.integers(0, 2**128 - 1)
+    Exit,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**16 - 1),
+    addresses,
+    st.integers(0, 2**128 - 1),
 )
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 from ape import project
-from deltaroll.protocol.fault import Fault
 from eth_abi import encode
 from eth_utils import keccak
+
+from deltaroll.protocol.fault import Fault
 from tests.contracts.reference import NO_BRANCH, ZERO, chunk_levels, tree_branch
 from tests.contracts.support import (
     BURN_GAS,
@@ -64,9 +65,7 @@ class Case:
 def case(rollup, bridge, genesis, sequencer, challenger):
     previous = post(rollup, sequencer, genesis)
     bridge.cancelAll(1, sender=sequencer)
-    header = post(
-        rollup, sequencer, previous, CHUNKS, queue_end=1, queue_hash=bridge.queueHash(0)
-    )
+    header = post(rollup, sequencer, previous, CHUNKS, queue_end=1, queue_hash=bridge.queueHash(0))
     return Case(rollup, previous, header, challenger)
 
 

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from eth_utils import keccak
+
 from tests.contracts.reference import Exit, compress, encode_globals, exit_levels, tree_branch
 from tests.contracts.support import CHALLENGE_WINDOW, batch, chunk, last_header, post, set_time
 
@@ -35,7 +36,9 @@ def test_requests__each_kind__is_below_the_bar(bridge, alice, report):
     report("force, 200 bytes", bridge.force(os.urandom(200), sender=alice).gas_used, 70_000)
 
 
-def test_submit__one_small_chunk__is_below_the_bar(rollup, inbox, bridge, genesis, sequencer, report):
+def test_submit__one_small_chunk__is_below_the_bar(
+    rollup, inbox, bridge, genesis, sequencer, report
+):
     head = post(rollup, sequencer, genesis)
     bridge.cancelAll(1, sender=sequencer)
     arguments = batch(head, [chunk()], queue_end=1, queue_hash=bridge.queueHash(0))

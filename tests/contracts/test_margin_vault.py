@@ -1,6 +1,7 @@
 """Nobody but the bridge moves money out."""
 
 from ape import project
+
 from tests.contracts.support import ZERO_ADDRESS, Revert, deployment_outcome, outcome
 
 

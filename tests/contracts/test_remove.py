@@ -3,6 +3,7 @@
 import pytest
 from ape import chain, project
 from eth_utils import keccak
+
 from tests.contracts.reference import ZERO
 from tests.contracts.support import (
     BOND,
@@ -65,7 +66,9 @@ def test_remove__pending_batch__takes_all_after_it(
     assert inbox.headerHash(2) == ZERO
 
 
-def test_remove__by_anyone_but_the_prover__reverts(rollup, inbox, genesis, sequencer, alice, bridge):
+def test_remove__by_anyone_but_the_prover__reverts(
+    rollup, inbox, genesis, sequencer, alice, bridge
+):
     header = post(rollup, sequencer, genesis)
     for caller in (alice, sequencer, bridge):
         expected = Revert("RollupInbox_NotProver", caller)
@@ -81,7 +84,9 @@ def test_remove__settled_batch__reverts(rollup, inbox, prover, genesis, sequence
     assert outcome(inbox.remove, header, 6, alice, sender=prover) == expected
 
 
-def test_remove__genesis_or_unknown_header__reverts(inbox, prover, genesis, rollup, sequencer, alice):
+def test_remove__genesis_or_unknown_header__reverts(
+    inbox, prover, genesis, rollup, sequencer, alice
+):
     header = post(rollup, sequencer, genesis)
     unknown = [header._replace(index=2), header._replace(post_root=keccak(b"other"))]
     for wrong in (genesis, *unknown):

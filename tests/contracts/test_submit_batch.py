@@ -3,6 +3,7 @@
 import pytest
 from ape import chain, project
 from eth_utils import keccak
+
 from tests.contracts.reference import ZERO, Message, chunk_levels
 from tests.contracts.support import (
     BOND,
@@ -88,9 +89,7 @@ def test_submit__valid_batch__commits_to_all_of_it(rollup, inbox, bridge, genesi
         bridge.cancelAll(account, sender=sequencer)
     chain.provider.web3.provider.make_request("anvil_setNextBlockBaseFeePerGas", [hex(7 * 10**8)])
     chunks = [chunk(keccak(bytes([n])), bytes([n + 1]) * 99, bytes([n]) * n) for n in range(5)]
-    header = post(
-        rollup, sequencer, genesis, chunks, queue_end=3, queue_hash=bridge.queueHash(2)
-    )
+    header = post(rollup, sequencer, genesis, chunks, queue_end=3, queue_hash=bridge.queueHash(2))
     block = chain.blocks.head
     assert header.index == 1
     assert header.previous == genesis.hash
@@ -196,7 +195,9 @@ def test_submit__sequencer_silent__is_open_to_anyone(rollup, genesis, sequencer,
     assert submit(head, sender=sequencer) is SUCCESS
 
 
-def test_submit__sequencer_without_bond__is_open_to_anyone(inbox, genesis, submit, sequencer, proposer):
+def test_submit__sequencer_without_bond__is_open_to_anyone(
+    inbox, genesis, submit, sequencer, proposer
+):
     inbox.withdrawBond(sender=sequencer)
     assert submit(genesis, sender=proposer) is SUCCESS
     inbox.bond(value=BOND, sender=sequencer)

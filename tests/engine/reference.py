@@ -60,19 +60,24 @@ class Reference:
     def submit(self, taker: Entry) -> Outcome:
         if self.reducible(taker.account, taker.order) == 0:
             return Outcome(OrderStatus.REJECTED, Fault.REDUCE_ONLY)
+        is_fok = taker.order.time_in_force == TimeInForce.FOK
+        if is_fok and sum(e.remaining for e in self.find_crossed(taker.order)) < taker.remaining:
+            return Outcome(OrderStatus.REJECTED, RejectReason.NO_LIQUIDITY)
         tried = deepcopy(self)
         outcome = tried.match(replace(taker))
-        if outcome.status == OrderStatus.REJECTED:
-            outcome.cancelled = [
-                entry
-                for entry in outcome.cancelled
-                if entry[2] in (Fault.ORDER_EXPIRED, Fault.ORDER_EPOCH)
-            ]
-            for account, slot, _ in outcome.cancelled:
-                self.drop(account, slot)
-            outcome.fills = []
-        else:
+        is_undone = is_fok and outcome.status != OrderStatus.FILLED
+        if outcome.status != OrderStatus.REJECTED and not is_undone:
             self.entries, self.positions = tried.entries, tried.positions
+            return outcome
+        lasting: list[Reason | None] = [Fault.ORDER_EXPIRED, Fault.ORDER_EPOCH]
+        if outcome.reason == Fault.SELF_TRADE:
+            lasting.append(Fault.SELF_TRADE)
+        outcome.fills = []
+        outcome.cancelled = [entry for entry in outcome.cancelled if entry[2] in lasting]
+        for account, slot, _ in outcome.cancelled:
+            self.drop(account, slot)
+        if outcome.status == OrderStatus.CANCELLED:
+            self.drop(taker.account, taker.slot)
         return outcome
 
     def match(self, taker: Entry) -> Outcome:
@@ -149,8 +154,8 @@ class Reference:
             kept = bool(outcome.fills) or outcome.reason == Fault.SELF_TRADE
         outcome.status = OrderStatus.CANCELLED if kept else OrderStatus.REJECTED
 
-    def find_best(self, order: Order) -> Entry | None:
-        crossed = [
+    def find_crossed(self, order: Order) -> list[Entry]:
+        return [
             entry
             for entry in self.entries
             if entry.order.market == order.market
@@ -161,7 +166,10 @@ class Reference:
                 else entry.order.price >= order.price
             )
         ]
+
+    def find_best(self, order: Order) -> Entry | None:
         sign = 1 if order.is_buy else -1
+        crossed = self.find_crossed(order)
         crossed.sort(key=lambda entry: (sign * entry.order.price, entry.sequence))
         return crossed[0] if crossed else None
 

@@ -282,7 +282,9 @@ class ChunkExecutor:
             context = replace(self.context(), l1_time=chunk.clock)
             process_chunk(genesis, encode_chunk(chunk.clock, chunk.transactions), context)
         assert genesis.accounts == self.state.accounts
-        assert genesis.slots == self.state.slots
+        # A fill that was undone may leave an account's empty table of slots.
+        slots = {account: slots for account, slots in self.state.slots.items() if slots}
+        assert genesis.slots == slots
         assert genesis.markets == self.state.markets
         assert genesis.globals == self.state.globals
 

@@ -13,7 +13,7 @@ CALLER = "0x" + "11" * 20
 GAS = 1 << 30
 
 
-class Reverted(Exception):
+class RevertError(Exception):
     """A call reverted; `data` is what it said, empty when it ran out of gas."""
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -56,7 +56,7 @@ class Contract:
 
         Raises
         ------
-        Reverted
+        RevertError
             When it does.
         """
         entry = self._functions[function]
@@ -65,7 +65,7 @@ class Contract:
             output = self._evm.message_call(CALLER, self._address, calldata=data, gas=GAS)
         except RuntimeError as error:
             revert = _revert_data(str(error))
-            raise Reverted(revert, self._errors.get(revert[:4], "")) from error
+            raise RevertError(revert, self._errors.get(revert[:4], "")) from error
         result = self._evm.result
         self.gas_used = 0 if result is None else result.gas_used
         values = decode([type_of(item) for item in entry["outputs"]], output)

@@ -63,7 +63,9 @@ def harness() -> Contract:
 def wallet_digest(type_text: str, *values: Any) -> bytes:
     """The digest that a wallet shows and signs, by an independent implementation."""
     name, _, fields = type_text.rstrip(")").partition("(")
-    entries = [dict(zip(("type", "name"), field.split(" "), strict=True)) for field in fields.split(",")]
+    entries = [
+        dict(zip(("type", "name"), field.split(" "), strict=True)) for field in fields.split(",")
+    ]
     message = {entry["name"]: value for entry, value in zip(entries, values, strict=True)}
     domain = {
         "name": "Deltaroll",

@@ -1,4 +1,4 @@
-"""Leaves: one encoding for every value, the same in both twins, and a fault for what does not fit."""
+"""Leaves: one encoding for every value, the same in both twins; a fault for what does not fit."""
 
 from collections.abc import Callable
 from functools import cache
@@ -50,7 +50,9 @@ def signed(bits: int) -> st.SearchStrategy[int]:
 
 def loose(bits: int) -> st.SearchStrategy[int]:
     """Values that fit, and some that just do not."""
-    return st.one_of(unsigned(bits), unsigned(bits), st.just(1 << bits), unsigned(min(250, 2 * bits)))
+    return st.one_of(
+        unsigned(bits), unsigned(bits), st.just(1 << bits), unsigned(min(250, 2 * bits))
+    )
 
 
 def loose_signed(bits: int) -> st.SearchStrategy[int]:
@@ -111,9 +113,7 @@ def grids(
     return st.lists(scenarios, max_size=MAX_SCENARIOS).map(lambda items: Grid(tuple(items)))
 
 
-committees = st.builds(
-    Committee, unsigned(8), st.lists(addresses, max_size=MAX_SIGNERS).map(tuple)
-)
+committees = st.builds(Committee, unsigned(8), st.lists(addresses, max_size=MAX_SIGNERS).map(tuple))
 params = st.builds(
     UnderlyingParams, market_ids, market_ids, unsigned(64), *(unsigned(32) for _ in range(14))
 )
@@ -236,7 +236,14 @@ def test_encode_account__most_positions__same_leaf_in_both_twins() -> None:
         Position(MarketId(2 * i), (-1) ** i * (i + 1), -(1 << i)) for i in range(MAX_POSITIONS)
     )
     value = Account(
-        Address(b"\xaa" * 20), Address(b"\xbb" * 20), Timestamp(1), 2, -3, 4, Timestamp(5), positions
+        Address(b"\xaa" * 20),
+        Address(b"\xbb" * 20),
+        Timestamp(1),
+        2,
+        -3,
+        4,
+        Timestamp(5),
+        positions,
     )
     check("account", value, b"\xcc" * 32)
 

@@ -13,7 +13,7 @@ from deltaroll.protocol.tree import (
     compute_root_from_multiproof,
     hash_pair,
 )
-from tests.protocol.evm import Contract, Reverted
+from tests.protocol.evm import Contract, RevertError
 
 DEPTH = 5
 LAST = (1 << DEPTH) - 1
@@ -107,15 +107,15 @@ def test_compute_root_from_multiproof__forged_siblings__no_proof_of_the_root(
         else:
             forged[at] = draw.draw(hashes)
     assume(forged != siblings)
-    try:
-        claimed = solidity_roots(indices, before, before, forged)
-    except Reverted as error:
-        assert error.name == "Witness_BadSiblings"
+    if len(forged) != len(siblings):
         with pytest.raises(ValueError, match="sibling"):
             compute_root_from_multiproof(indices, before, forged, DEPTH)
+        with pytest.raises(RevertError, match="Witness_BadSiblings"):
+            solidity_roots(indices, before, before, forged)
         return
-    assert claimed == (compute_root_from_multiproof(indices, before, forged, DEPTH),) * 2
-    assert claimed[0] != tree.root
+    claimed = compute_root_from_multiproof(indices, before, forged, DEPTH)
+    assert claimed != tree.root
+    assert solidity_roots(indices, before, before, forged) == (claimed, claimed)
 
 
 @settings(max_examples=60, deadline=None)
@@ -137,7 +137,7 @@ def test_compute_root_from_multiproof__false_leaf__other_root(
 @pytest.mark.parametrize("index", [1 << DEPTH, (1 << DEPTH) + 3, 1 << 255])
 def test_compute_root_from_multiproof__place_past_the_tree__reverts(index: int) -> None:
     tree = build({3: keccak(b"3")})
-    with pytest.raises(Reverted, match="Witness_BadSiblings"):
+    with pytest.raises(RevertError, match="Witness_BadSiblings"):
         solidity_roots([index], [keccak(b"3")], [keccak(b"3")], tree.get_multiproof([3]))
 
 

@@ -1,4 +1,4 @@
-"""Witnesses: the part of a state that a proof opens behaves as the whole state does, or proves nothing."""
+"""Witnesses: the part of a state that one opens behaves as the whole does, or proves nothing."""
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ from deltaroll.protocol.types import (
     UnderlyingParams,
 )
 from deltaroll.protocol.witness import encode_witness
-from tests.protocol.evm import Contract, Reverted
+from tests.protocol.evm import Contract, RevertError
 
 MESSAGE_DOMAIN = keccak(b"deltaroll.message.v1")
 ACCOUNT_IDS = (0, 1, 2, 3, 6, 7, 40, (1 << 24) - 1)
@@ -194,8 +194,8 @@ def states(draw: st.DrawFn) -> State:
 
 @st.composite
 def operations(draw: st.DrawFn, state: State) -> list[Operation]:
-    """Calls that keep to the rules of the state's functions: slots and markets are touched before they
-    are set, groups end, messages come in order."""
+    """Calls that keep to the rules: slots and markets are touched before they are set, groups end,
+    messages come in order."""
     wanted: list[Operation] = []
     groups = 0
     message = state.globals.queue_index
@@ -386,7 +386,7 @@ def test_validate_witness__other_root__reverts(
     case: tuple[Run, list[Operation]], root: bytes
 ) -> None:
     done, _ = case
-    with pytest.raises(Reverted, match="Witness_WrongRoot"):
+    with pytest.raises(RevertError, match="Witness_WrongRoot"):
         harness().call("open", done.witness, root)
 
 
@@ -409,7 +409,7 @@ def test_validate_witness__damaged__proves_nothing_false(
     assume(bytes(forged) != done.witness)
     try:
         opened = harness().call("open", bytes(forged), done.root_before)
-    except Reverted:
+    except RevertError:
         return
     # Messages are not the state's; and what is opened without need is true all the same.
     for tree, place, leaf_hash in opened:
@@ -423,9 +423,7 @@ def small_state() -> State:
     for number in (1, 2):
         account = Account(owner, owner, Timestamp(0), 0, 100, 0, Timestamp(0), ())
         set_account(state, AccountId(number), account)
-    order = Order(
-        MarketId(5), True, 10, 3, 1, 0, Timestamp(9), TimeInForce.GTC, False, False
-    )
+    order = Order(MarketId(5), True, 10, 3, 1, 0, Timestamp(9), TimeInForce.GTC, False, False)
     set_slot(state, AccountId(1), SlotId(4), Slot(order, 1))
     set_market(state, MarketId(5), Grid((Scenario(1, 0, 1),)))
     compute_state_root(state)
@@ -455,7 +453,7 @@ def test_get__leaf_not_opened__reverts(operation: Operation, error: str) -> None
         Operation(Act.TOUCH_MARKET, 5, 0, Grid(())),
     ]
     done = run(small_state(), wanted)
-    with pytest.raises(Reverted, match=error):
+    with pytest.raises(RevertError, match=error):
         harness().call("run", done.witness, done.root_before, [operation.plain()])
 
 
@@ -466,7 +464,7 @@ def test_decode_witness__leaves_out_of_order__reverts() -> None:
     one, two = (done.witness[start + i * entry : start + (i + 1) * entry] for i in range(2))
     rest = done.witness[start + 2 * entry :]
     for pair in (two + one, one + one):
-        with pytest.raises(Reverted, match="Witness_NotAscending"):
+        with pytest.raises(RevertError, match="Witness_NotAscending"):
             harness().call("open", done.witness[:start] + pair + rest, done.root_before)
 
 
@@ -477,7 +475,7 @@ def test_decode_witness__more_scenarios_than_a_series_has__reverts() -> None:
         leaf = bytes((tag,)) + bytes(head - 1 + size * (most + 1))
         market = b"\x00\x05" + len(leaf).to_bytes(2, "big") + leaf + b"\x00\x00"
         forged = done.witness[: 207 + 2 + 2] + b"\x00\x01" + market
-        with pytest.raises(Reverted, match="Witness_BadLeaf"):
+        with pytest.raises(RevertError, match="Witness_BadLeaf"):
             harness().call("open", forged, done.root_before)
 
 
@@ -487,7 +485,7 @@ def test_decode_witness__slot_past_the_tree__reverts() -> None:
     at = done.witness.index(b"\x01\x00\x04\x01\x53") + 1
     for place in (4096 + 4, 32_768 + 4):
         forged = done.witness[:at] + place.to_bytes(2, "big") + done.witness[at + 2 :]
-        with pytest.raises(Reverted, match="Witness_BadSiblings"):
+        with pytest.raises(RevertError, match="Witness_BadSiblings"):
             harness().call("open", forged, done.root_before)
 
 
@@ -530,7 +528,7 @@ def test_validate_messages__queue__only_its_own_messages_pass(
     victim = first + draw.draw(st.integers(0, count - 1))
     state.messages[victim] = draw.draw(messages)
     assume(state.messages[victim] != queue[victim])
-    with pytest.raises(Reverted, match="Witness_WrongMessages"):
+    with pytest.raises(RevertError, match="Witness_WrongMessages"):
         contract.call("checkMessages", encode_witness(state, state.meter))
 
 
@@ -540,7 +538,7 @@ def test_validate_messages__past_the_queue__reverts() -> None:
     message = Message(1, Address(b"\x01" * 20), Timestamp(1), b"")
     state.messages = {0: message}
     state.meter.messages = 1
-    with pytest.raises(Reverted, match="Witness_WrongMessages"):
+    with pytest.raises(RevertError, match="Witness_WrongMessages"):
         contract.call("checkMessages", encode_witness(state, state.meter))
 
 

@@ -133,13 +133,16 @@ contract WitnessHarness is IMessageQueue {
         resetMeter(state);
         for (uint256 i; i < operations.length; ++i) {
             Operation memory operation = operations[i];
-            if (operation.act == Act.BEGIN) checkpoints[depth++] = begin(state);
-            else if (operation.act == Act.COMMIT) {
+            if (operation.act == Act.BEGIN) {
+                checkpoints[depth++] = begin(state);
+            } else if (operation.act == Act.COMMIT) {
                 --depth;
                 commit(state);
+            } else if (operation.act == Act.ROLLBACK) {
+                rollback(state, checkpoints[--depth]);
+            } else {
+                faults[i] = operate(state, operation);
             }
-            else if (operation.act == Act.ROLLBACK) rollback(state, checkpoints[--depth]);
-            else faults[i] = operate(state, operation);
         }
         (after_, fault) = computeStateRoot(state, root);
         return (faults, fault, after_, state.meter);

@@ -1,0 +1,192 @@
+"""Speed and bytes, each against a peer or a physical limit measured in the same run.
+
+`python -m benchmarks.run` prints a table and writes `build/bench.json`: name -> value, unit, peer,
+ratio.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from coincurve import PublicKey
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.flow import DOMAIN, create_flow, iterate_days
+from deltaroll.demo.actors import SignedOrder
+from deltaroll.demo.measure import measure_chunks
+from deltaroll.logs import configure_logs
+from deltaroll.node.store import Store
+from deltaroll.protocol.eip712 import compute_digest, hash_order
+from deltaroll.protocol.signatures import compute_bad_signature
+from deltaroll.protocol.state import State, compute_state_root
+from deltaroll.protocol.transition import process_chunk
+from deltaroll.protocol.types import Context, Fill, Timestamp, Transfer
+
+OUTPUT = Path("build") / "bench.json"
+ROUNDS = 3
+LOW_255 = (1 << 255) - 1
+OP_TRANSFER_BYTES = 12
+"""Hubble: a transfer, signature apart (contracts/libs/Tx.sol)."""
+DEGATE_TRADE_BYTES = 25
+"""DeGate: 400 gas a trade at 16 gas a byte (degatedev/protocols, DESIGN.md)."""
+
+
+class Figure(NamedTuple):
+    """One measured value; the ratio is value over peer, in the peer's unit."""
+
+    value: float
+    unit: str
+    peer: str
+    ratio: float
+
+
+class Round(NamedTuple):
+    """One run of the whole flow, CPU seconds."""
+
+    orders: int
+    fills: int
+    sequencer: float
+    recover: float
+    chunks: list[bytes]
+    signatures: list[bytes]
+    messages: State
+
+
+def recover_all(orders: Sequence[SignedOrder]) -> float:
+    """Return CPU seconds of libsecp256k1 recovery alone for the orders' signatures."""
+    prepared = []
+    for signed in orders:
+        tail = int.from_bytes(signed.signature[32:], "big")
+        recoverable = (
+            signed.signature[:32] + (tail & LOW_255).to_bytes(32, "big") + bytes((tail >> 255,))
+        )
+        digest = compute_digest(DOMAIN, hash_order(signed.account, signed.slot, signed.order))
+        prepared.append((recoverable, digest))
+    started = time.process_time()
+    for recoverable, digest in prepared:
+        PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
+    return time.process_time() - started
+
+
+def run_flow(folder: Path) -> Round:
+    """Run the demo's flow once: admit, verify, match, apply, log; a flush per day's orders."""
+    flow = create_flow(folder / "bench.sqlite")
+    sequencer = flow.sequencer
+    orders = fills = 0
+    spent = recover = 0.0
+    for day in iterate_days(flow):
+        recover += recover_all(day)
+        started = time.process_time()
+        for signed in day:
+            receipt = sequencer.submit_order(
+                signed.account, signed.slot, signed.order, signed.signature
+            )
+            assert receipt.execution is not None
+            fills += len(receipt.execution.fills)
+        sequencer.flush()
+        spent += time.process_time() - started
+        orders += len(day)
+    sequencer.seal()
+    sequencer.flush()
+    chunks, signatures = read_chunks(sequencer.store)
+    state = sequencer.state
+    sequencer.store.close()
+    return Round(orders, fills, spent, recover, chunks, signatures, state)
+
+
+def read_chunks(store: Store) -> tuple[list[bytes], list[bytes]]:
+    """Return data and signatures of every sealed chunk."""
+    chunks: list[bytes] = []
+    signatures: list[bytes] = []
+    while (chunk := store.get_chunk(len(chunks))) is not None:
+        chunks.append(chunk.data)
+        signatures.append(chunk.signatures)
+    return chunks, signatures
+
+
+def derive(done: Round) -> float:
+    """Return CPU seconds to re-derive the whole flow as a follower: signatures, transition,
+    roots.
+    """
+    state = State()
+    state.messages = done.messages.messages
+    started = time.process_time()
+    for data, signatures in zip(done.chunks, done.signatures, strict=True):
+        clock = Timestamp(int.from_bytes(data[:5], "big"))
+        context = Context(DOMAIN, clock, len(state.messages), 0, 0, False, False)
+        if compute_bad_signature(state, data, signatures, DOMAIN) is not None:
+            raise AssertionError("the flow has a bad signature")
+        process_chunk(state, data, context)
+        compute_state_root(state)
+    spent = time.process_time() - started
+    if compute_state_root(state) != compute_state_root(done.messages):
+        raise AssertionError("the derived state differs from the sequencer's")
+    return spent
+
+
+def measure() -> dict[str, Figure]:
+    """Return all figures; of repeated rounds the one with the least disturbance counts."""
+    rounds: list[Round] = []
+    for _ in range(ROUNDS):
+        with TemporaryDirectory() as folder:
+            rounds.append(run_flow(Path(folder)))
+    best = min(rounds, key=lambda done: done.sequencer / done.recover)
+    usage = measure_chunks(best.chunks)
+    fill_bytes = float(usage.bytes_each(Fill))
+    transfer_bytes = float(usage.bytes_each(Transfer))
+    derived = derive(best)
+    per_order = best.sequencer / best.orders
+    recover = best.recover / best.orders
+    return {
+        "bytes_per_fill": Figure(
+            fill_bytes,
+            "bytes",
+            f"DeGate trade, {DEGATE_TRADE_BYTES}",
+            fill_bytes / DEGATE_TRADE_BYTES,
+        ),
+        "bytes_per_transfer": Figure(
+            transfer_bytes,
+            "bytes",
+            f"Hubble transfer, {OP_TRANSFER_BYTES}",
+            transfer_bytes / OP_TRANSFER_BYTES,
+        ),
+        "cpu_per_order_over_recover": Figure(
+            per_order * 1e6,
+            "us",
+            f"libsecp256k1 recovery, {recover * 1e6:.1f} us",
+            per_order / recover,
+        ),
+        "orders_per_cpu_second": Figure(
+            1 / per_order, "orders/s", "libsecp256k1 recoveries/s", recover / per_order
+        ),
+        "derive_cpu_per_fill_over_recover": Figure(
+            derived / best.fills * 1e6,
+            "us",
+            f"libsecp256k1 recovery, {recover * 1e6:.1f} us",
+            derived / best.fills / recover,
+        ),
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    configure_logs("error")
+    figures = measure()
+    table = Table(title="Benchmarks: the demo's flow")
+    for column in ("name", "value", "unit", "peer", "ratio"):
+        table.add_column(column, justify="right" if column in ("value", "ratio") else "left")
+    for name, figure in figures.items():
+        table.add_row(name, f"{figure.value:,.2f}", figure.unit, figure.peer, f"{figure.ratio:.2f}")
+    Console(width=110, highlight=False).print(table)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(
+        json.dumps({name: figure._asdict() for name, figure in figures.items()}, indent=2) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
