@@ -22,8 +22,9 @@ from deltaroll.protocol.types import (
     Withdraw,
 )
 
-MAX_SIGNATURES = 500
-"""The inbox takes 512 a chunk."""
+MAX_SIGNATURES = 256
+"""A chunk with more is cut before the next order. The inbox takes 512: what is left is for the one
+sweep that is under way, which the chunk's weight bounds to fewer fills than that."""
 ENCODED_BOUND = {
     Queue: 1,
     Fill: 80,
@@ -75,6 +76,10 @@ class ChunkBuilder:
         TransitionFault
             The transaction's fault; the state and the chunk are then as before.
         """
+        chunk = self._open
+        goes_on = isinstance(transaction, Fill) and transaction.taker_order is None
+        if chunk is not None and len(chunk.signatures) > MAX_SIGNATURES and not goes_on:
+            self._cut_unless_grouped()
         chunk = self._start(bool(signatures))
         progress = Progress(chunk.progress.sweep, chunk.progress.must_go_on)
         self.state.begin()
@@ -90,8 +95,6 @@ class ChunkBuilder:
         chunk.signatures.extend(signatures)
         if isinstance(transaction, Queue | SetTradingKey):
             chunk.keys_changed = True
-        if len(chunk.signatures) > MAX_SIGNATURES and not self._groups:
-            self.cut()
 
     def begin(self) -> None:
         """Start a group of transactions that stays in one chunk and can be undone."""
@@ -137,6 +140,11 @@ class ChunkBuilder:
             self._on_seal(sealed)
         self._open = None
 
+    def _cut_unless_grouped(self) -> None:
+        # A group stays in one chunk: it began with a cut of its own where one was needed.
+        if not self._groups:
+            self.cut()
+
     def _context(self) -> Context:
         # What only the posted batch will say is left open: the batcher checks it again.
         return Context(
@@ -150,8 +158,8 @@ class ChunkBuilder:
         )
 
     def _start(self, is_signed: bool) -> OpenChunk:
-        if self._open is not None and self._open.keys_changed and is_signed and not self._groups:
-            self.cut()
+        if self._open is not None and self._open.keys_changed and is_signed:
+            self._cut_unless_grouped()
         if self._open is None:
             process_chunk_start(self.state, self.clock, self._context())
             reset_meter(self.state)

@@ -150,7 +150,7 @@ def test_claim__exit_of_the_protocol__is_understood(rollup, token, alice, bob, s
     recipient = types.Address(bytes.fromhex(bob.address[2:]))
     exits = [types.Exit(0, recipient, AMOUNT + n) for n in range(3)]
     tree = MerkleTree(EXIT_DEPTH)
-    tree.update({n: leaf.hash_leaf(leaf.encode_exit(exit)) for n, exit in enumerate(exits)})
+    tree.update({n: leaf.hash_leaf(leaf.encode_exit(item)) for n, item in enumerate(exits)})
     state = types.Globals(ZERO, ZERO, tree.root, *range(1, 12))
     world = World(rollup, [bob] * 3)
     assert world.levels[-1][0] == tree.root
@@ -271,8 +271,14 @@ def test_claim__state_of_another_shape__reverts(rollup, alice, sequencer, spoil)
 
 @pytest.mark.parametrize(
     "changes",
-    [{"index": 3}, {"index": 5}, {"index": 2**31 + 2}, {"recipient": "0x" + "11" * 20}]
-    + [{"amount": AMOUNT}, {"amount": 2**128 - 1}],
+    [
+        {"index": 3},
+        {"index": 5},
+        {"index": 2**31 + 2},
+        {"recipient": "0x" + "11" * 20},
+        {"amount": AMOUNT},
+        {"amount": 2**128 - 1},
+    ],
     ids=str,
 )
 def test_claim__changed_exit__reverts(world, claim_exit, alice, changes):

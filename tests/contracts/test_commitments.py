@@ -97,36 +97,36 @@ exits = st.builds(
 
 @fast
 @given(
-    tree=st.lists(exits, min_size=1, max_size=40, unique_by=lambda exit: exit.index),
+    tree=st.lists(exits, min_size=1, max_size=40, unique_by=lambda item: item.index),
     position=st.integers(0, 39),
 )
 def test_exits_root__any_tree__opens_every_exit(harness, tree, position):
     levels = exit_levels(tree)
-    exit = tree[position % len(tree)]
-    branch = tree_branch(levels, exit.index)
-    assert harness.exitsRoot(exit, *compress(branch)) == levels[-1][0]
-    assert harness.exitsRoot(exit, 2**32 - 1, branch) == levels[-1][0]
+    claimed = tree[position % len(tree)]
+    branch = tree_branch(levels, claimed.index)
+    assert harness.exitsRoot(claimed, *compress(branch)) == levels[-1][0]
+    assert harness.exitsRoot(claimed, 2**32 - 1, branch) == levels[-1][0]
 
 
 @fast
-@given(exit=exits, count=st.integers(1, 100))
-def test_exits_root__any_other_exit__leads_elsewhere(harness, exit, count):
+@given(claimed=exits, count=st.integers(1, 100))
+def test_exits_root__any_other_exit__leads_elsewhere(harness, claimed, count):
     """In a dense tree, as append-only trees are."""
-    position = exit.index % count
-    tree = [exit._replace(index=n, amount=exit.amount ^ n ^ position) for n in range(count)]
-    exit = tree[position]
+    position = claimed.index % count
+    tree = [claimed._replace(index=n, amount=claimed.amount ^ n ^ position) for n in range(count)]
+    claimed = tree[position]
     levels = exit_levels(tree)
     branch = compress(tree_branch(levels, position))
-    assert harness.exitsRoot(exit, *branch) == levels[-1][0]
+    assert harness.exitsRoot(claimed, *branch) == levels[-1][0]
     for changed in (
-        exit._replace(index=exit.index ^ 1),
-        exit._replace(index=exit.index ^ 1 << 31),
-        exit._replace(asset=exit.asset ^ 1),
-        exit._replace(amount=exit.amount ^ 1),
+        claimed._replace(index=claimed.index ^ 1),
+        claimed._replace(index=claimed.index ^ 1 << 31),
+        claimed._replace(asset=claimed.asset ^ 1),
+        claimed._replace(amount=claimed.amount ^ 1),
     ):
         assert harness.exitsRoot(changed, *branch) != levels[-1][0]
 
 
 def test_exits_root__empty_tree__has_no_preimage(harness):
-    exit = Exit(0, 0, to_checksum_address(b"\x00" * 20), 0)
-    assert harness.exitsRoot(exit, 0, []) != ZERO
+    nothing = Exit(0, 0, to_checksum_address(bytes(20)), 0)
+    assert harness.exitsRoot(nothing, 0, []) != ZERO
