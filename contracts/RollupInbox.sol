@@ -30,6 +30,8 @@ contract RollupInbox is IRollupInbox {
     /// Most overdue messages that a batch can be asked for. One message fits a chunk, whatever it
     /// says.
     uint256 public constant FORCED_PER_BATCH = MAX_CHUNKS;
+    /// Keeps times far from the end of their type: a removal must never overflow.
+    uint256 public constant MAX_CHALLENGE_WINDOW = 365 days;
     /// Data mode in which chunks are calldata.
     uint8 public constant CALLDATA = 0;
 
@@ -67,7 +69,8 @@ contract RollupInbox is IRollupInbox {
         }
         if (
             parameters.prover == address(0) || parameters.sequencer == address(0)
-                || parameters.challengeWindow == 0 || parameters.bondAmount == 0
+                || parameters.challengeWindow == 0
+                || parameters.challengeWindow > MAX_CHALLENGE_WINDOW || parameters.bondAmount == 0
                 || parameters.genesisRoot == 0
         ) revert RollupInbox_InvalidParameters();
 

@@ -18,7 +18,6 @@ import {processQueue} from "./Messages.sol";
 import {processObserve} from "./Observe.sol";
 import {State, charge, resetMeter} from "./State.sol";
 import {Context, Fill, Globals, Kind, Transaction} from "./Types.sol";
-import {computeStateRoot, validateWitness} from "./Witness.sol";
 
 // The state transition of one chunk: the call tree is the protocol.
 
@@ -138,27 +137,6 @@ function processChunk(State memory state, bytes memory data, Context memory cont
         if (isFault(fault)) return fault;
     }
     return processChunkEnd(state, progress, context);
-}
-
-/// @dev Return the fault of a posted chunk, NONE when it is honest; reverts unless the witness is of the state
-/// with the root `preRoot`.
-///
-/// Signatures are not looked at: see `Signatures.sol`.
-function computeFault(
-    State memory state,
-    bytes memory data,
-    Context memory context,
-    bytes32 preRoot,
-    bytes32 postRoot
-) pure returns (Fault fault) {
-    fault = processChunk(state, data, context);
-    if (isFault(fault)) {
-        validateWitness(state, preRoot);
-        return fault;
-    }
-    bytes32 root;
-    (root, fault) = computeStateRoot(state, preRoot);
-    if (fault == Fault.NONE && root != postRoot) fault = Fault.WRONG_POST_ROOT;
 }
 
 /// @dev Whether a fill is by the taker of the one before, from the same slot.

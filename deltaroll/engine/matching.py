@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from deltaroll.engine.book import Book
+from deltaroll.engine.headroom import RestingCheck
 from deltaroll.engine.orders import (
     Cancellation,
     Depth,
@@ -31,12 +32,11 @@ from deltaroll.engine.risk import (
     is_price_against,
     validate_admission,
     validate_alive,
-    validate_resting,
     validate_slot_unmoved,
 )
 from deltaroll.protocol.arithmetic import is_within_band
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.state import Meter, State
+from deltaroll.protocol.state import State
 from deltaroll.protocol.types import (
     AccountId,
     Address,
@@ -125,7 +125,7 @@ class MatchingEngine:
         self._orders: dict[AccountId, dict[SlotId, RestingOrder]] = {}
         self._count = 0
         self._expiries: list[tuple[Timestamp, AccountId, SlotId]] = []
-        self._scratch = Meter()
+        self._resting_check = RestingCheck()
         self.nonces: dict[tuple[AccountId, SlotId], int] = {}
         """The last nonce accepted in each slot, so that a cancelled order cannot come back."""
 
@@ -383,7 +383,7 @@ class MatchingEngine:
         if taker.order.time_in_force != TimeInForce.GTC:
             return RejectReason.NO_LIQUIDITY
         try:
-            validate_resting(self._executor.state, taker, self._scratch)
+            self._resting_check.validate(self._executor.state, taker)
         except TransitionFault as problem:
             return problem.fault
         return None

@@ -9,7 +9,6 @@ from enum import Enum
 from deltaroll.engine.orders import RestingOrder
 from deltaroll.protocol.arithmetic import is_within_band
 from deltaroll.protocol.codec import (
-    EPOCH_BITS,
     EXPIRY_BITS,
     LOTS_BITS,
     NONCE_BITS,
@@ -106,7 +105,7 @@ def is_price_against(price: int, is_buy: bool, series: Series, underlying: Under
 
 
 def validate_encodable(order: Order, slot_id: SlotId, clock: Timestamp) -> None:
-    """Check that the codec has a form for every field.
+    """Check that the codec has a form for every field. The epoch is the account's, which fits.
 
     Raises
     ------
@@ -118,7 +117,6 @@ def validate_encodable(order: Order, slot_id: SlotId, clock: Timestamp) -> None:
         or order.price >> PRICE_BITS
         or order.size >> LOTS_BITS
         or order.nonce >> NONCE_BITS
-        or order.epoch >> EPOCH_BITS
         or (order.expiry - clock) >> EXPIRY_BITS
     ):
         raise TransitionFault(Fault.OUT_OF_RANGE)
@@ -233,34 +231,6 @@ def validate_trade(
         account, order.market, lots if order.is_buy else -lots, cash, series, order.reduce_only
     )
     validate_margin(state, account, after, state.globals.clock)
-
-
-def validate_resting(state: State, resting: RestingOrder, scratch: Meter) -> None:
-    """Check that an order may rest: a full fill at its limit must settle for its account.
-
-    `scratch` is a meter kept between calls, so that a leaf costs time only when first met.
-
-    Raises
-    ------
-    TransitionFault
-        What `validate_trade` raises; REDUCE_ONLY when nothing is left to reduce.
-    """
-    order = resting.order
-    lots = compute_fillable(state, resting)
-    if lots == 0:
-        raise TransitionFault(Fault.REDUCE_ONLY)
-    account = get_holder(state, resting.account)
-    series, underlying = get_market(state, order.market)
-    meter = state.meter
-    scratch.gas = 0
-    scratch.witness = 0
-    state.meter = scratch
-    try:
-        validate_trade(
-            state, account, order, lots, order.price, series, underlying.params.maker_fee
-        )
-    finally:
-        state.meter = meter
 
 
 def validate_side(state: State, fill: Fill, resting: RestingOrder, price: int, rate: int) -> None:

@@ -77,7 +77,7 @@ def deploy(
     nonce = deployer.nonce
     bridge = str(deployer.get_deployment_address(nonce + 1))
     inbox = str(deployer.get_deployment_address(nonce + 2))
-    prover = str(deployer.get_deployment_address(nonce + 5))
+    prover = str(deployer.get_deployment_address(nonce + 6))
     entries: dict[str, ContractEntry] = {}
 
     def create(name: str, *arguments: object) -> str:
@@ -104,7 +104,8 @@ def deploy(
         hash_globals(EMPTY_GLOBALS),
     )
     _expect("RollupInbox", inbox, create("RollupInbox", configuration))
-    transition_verifier = create("TransitionVerifier")
+    executor = create("TransitionExecutor")
+    transition_verifier = create("TransitionVerifier", executor)
     signature_verifier = create("SignatureVerifier")
     _expect(
         "FraudProver",

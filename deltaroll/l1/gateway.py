@@ -5,15 +5,18 @@ A block number or hash is passed in, never "latest" twice: two answers may come 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ape.api import ProviderAPI
 from ape.contracts import ContractInstance
+from ape.exceptions import ApeException
 from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 from eth_utils.conversions import to_bytes
+from web3.exceptions import Web3Exception
 
-from deltaroll.l1.commitments import HEADER_ABI
+from deltaroll.l1.calldata import decode_chunks
+from deltaroll.l1.commitments import HEADER_ABI, compute_chunk_tree
 from deltaroll.l1.types import (
     BatchRemoved,
     BatchSubmitted,
@@ -43,6 +46,14 @@ class L1Error(Exception):
     """L1 gave no usable answer: unreachable, or in contradiction with itself."""
 
 
+class MissingBlockError(L1Error):
+    """L1 has no such block: not yet, or not any more."""
+
+
+class ContradictionError(L1Error):
+    """L1's answers contradict each other: they have to be asked for again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contracts:
     """A deployment's contracts, ready to call."""
@@ -67,18 +78,25 @@ class Gateway:
         self._inbox = contracts.inbox.address.lower()
         self._bridge = contracts.bridge.address.lower()
 
+    @cached_property
+    def challenge_window(self) -> int:
+        """Seconds from a batch to its settlement."""
+        return int(self.contracts.inbox.challengeWindow())
+
     def get_block(self, block: int | str) -> BlockRef:
         """Return a block by number or tag.
 
         Raises
         ------
-        L1Error
+        MissingBlockError
             When the node does not have it.
+        L1Error
+            When it does not answer. So do the others.
         """
         argument = hex(block) if isinstance(block, int) else block
-        answer = self.provider.make_request("eth_getBlockByNumber", [argument, False])
+        answer = self._request("eth_getBlockByNumber", [argument, False])
         if answer is None:
-            raise L1Error(f"L1: no block {block}")
+            raise MissingBlockError(f"L1: no block {block}")
         return BlockRef(
             _to_int(answer["number"]), _to_bytes(answer["hash"]), _to_int(answer["timestamp"])
         )
@@ -92,7 +110,7 @@ class Gateway:
         events: list[L1Event] = []
         for start in range(first, last + 1, LOG_RANGE):
             stop = min(start + LOG_RANGE - 1, last)
-            logs = self.provider.make_request(
+            logs = self._request(
                 "eth_getLogs",
                 [
                     {
@@ -112,20 +130,29 @@ class Gateway:
 
         Raises
         ------
-        L1Error
-            When the node does not have the transaction, or its calldata is no batch.
+        ContradictionError
+            When the node does not have the transaction, or its calldata is not what the header
+            commits to.
         """
-        answer = self.provider.make_request("eth_getTransactionByHash", [submitted.transaction])
+        answer = self._request("eth_getTransactionByHash", [submitted.transaction])
         if answer is None:
-            raise L1Error(f"L1: no transaction {submitted.transaction}")
+            raise ContradictionError(f"L1: no transaction {submitted.transaction}")
         calldata = _to_bytes(answer["input"])
         if calldata[:4] != SUBMIT_BATCH_SELECTOR:
-            raise L1Error(f"L1: transaction {submitted.transaction} posts no batch")
+            raise ContradictionError(f"L1: transaction {submitted.transaction} posts no batch")
+        chunks = decode_chunks(calldata, submitted.header.chunk_count)
+        if compute_chunk_tree(chunks).root != submitted.header.chunks_root:
+            raise ContradictionError(
+                f"L1: calldata of batch {submitted.header.index} does not match its header"
+            )
+        return chunks
+
+    def _request(self, method: str, parameters: list[Any]) -> Any:
         try:
-            ((*_, chunks),) = decode([BATCH_INPUT_ABI], calldata[4:], strict=False)
-        except DecodingError as problem:
-            raise L1Error(f"L1: calldata of {submitted.transaction}: {problem}") from problem
-        return tuple(PostedChunk(*chunk) for chunk in chunks)
+            return self.provider.make_request(method, parameters)
+        except (ApeException, Web3Exception, OSError) as problem:
+            # Every error of an HTTP connection is an OSError.
+            raise L1Error(f"L1: {method}: {problem}") from problem
 
 
 def _to_int(value: Any) -> int:

@@ -10,6 +10,7 @@ CONTRACTS = (
     "Bridge",
     "RollupInbox",
     "FraudProver",
+    "TransitionExecutor",
     "TransitionVerifier",
     "SignatureVerifier",
 )

@@ -68,20 +68,35 @@ class Batcher:
         self.account = account
 
     def find_next_chunk(self) -> int:
-        """Return the first chunk that is not part of the newest honest batch.
+        """Return the first chunk that is not part of an honest batch.
+
+        A batch whose posting was never recorded, because the process ended before, is known by its
+        chunks.
 
         Raises
         ------
         BatcherError
-            When L1 has a batch that this store did not post.
+            When L1 has a batch that is not of this store.
         """
-        head = self.follower.chain[-1].submitted
-        if head.header.index == 0:
-            return 0
-        next_chunk = self.store.get_next_chunk(head.header_hash)
-        if next_chunk is None:
-            raise BatcherError(f"batch {head.header.index} on L1 was not posted from this store")
-        return next_chunk
+        chain = self.follower.chain
+        known = len(chain) - 1
+        number: int | None = None
+        while known > 0:
+            number = self.store.get_next_chunk(chain[known].submitted.header_hash)
+            if number is not None:
+                break
+            known -= 1
+        after = number or 0
+        for derived in chain[known + 1 :]:
+            index = derived.submitted.header.index
+            first = after
+            for posted in derived.chunks:
+                held = self.store.get_chunk(after)
+                if held is None or (held.data, held.signatures) != (posted.data, posted.signatures):
+                    raise BatcherError(f"batch {index} on L1 was not posted from this store")
+                after += 1
+            self.store.record_batch(derived.submitted.header_hash, index, first, after)
+        return after
 
     def compute_context(
         self, chunk: SealedChunk, index: int, chunks: Sequence[SealedChunk], head: Header

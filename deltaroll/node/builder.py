@@ -1,7 +1,7 @@
 """Builds chunks: applies transactions to the live state and collects what will be posted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deltaroll.node.store import SealedChunk
 from deltaroll.protocol.codec import encode_chunk
@@ -55,7 +55,7 @@ class ChunkBuilder:
     def __init__(self, state: State, domain: bytes, on_seal: Callable[[SealedChunk], None]) -> None:
         self.state = state
         self.clock = Timestamp(0)
-        """Clock of chunks started from now on; set by the sequencer, never backwards."""
+        """Clock of chunks started from now on; see `move_clock`."""
         self.number = 0
         """Chunks sealed so far."""
         self._domain = domain
@@ -139,6 +139,16 @@ class ChunkBuilder:
             self.number += 1
             self._on_seal(sealed)
         self._open = None
+
+    def move_clock(self, clock: Timestamp) -> None:
+        """Let time pass: what comes now belongs to a later chunk.
+
+        The state's clock moves at once, so that what is checked before a chunk is open is checked
+        at the clock of that chunk.
+        """
+        self.cut()
+        self.clock = clock
+        self.state.globals = replace(self.state.globals, clock=clock)
 
     def _cut_unless_grouped(self) -> None:
         # A group stays in one chunk: it began with a cut of its own where one was needed.

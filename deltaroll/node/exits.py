@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from deltaroll.l1.commitments import to_header_tuple
+from deltaroll.l1.types import Stage
 from deltaroll.node.follower import Follower
-from deltaroll.protocol.leaf import encode_globals
-from deltaroll.protocol.state import compute_state_root
+from deltaroll.protocol.constants import EXIT_DEPTH
+from deltaroll.protocol.leaf import encode_exit, encode_globals, hash_leaf
+from deltaroll.protocol.tree import MerkleTree
 from deltaroll.protocol.types import Address
 
 
@@ -25,29 +27,48 @@ class ExitClaim:
     branch: list[bytes]
 
 
+def compute_branch(follower: Follower, index: int, count: int) -> list[bytes]:
+    """Return the siblings of an exit in the tree of the first `count` exits."""
+    exits = follower.state.exits
+    tree = MerkleTree(EXIT_DEPTH)
+    tree.update({place: hash_leaf(encode_exit(leaf)) for place, leaf in enumerate(exits[:count])})
+    return tree.get_branch(index)
+
+
 def find_exit(follower: Follower, recipient: Address, amount: int | None = None) -> ExitClaim:
-    """Return the claim of the newest unclaimed exit of a recipient, proven in the newest batch.
+    """Return the claim of the newest unclaimed exit of a recipient, proven in the newest batch that
+    has settled.
+
+    The follower must have been polled.
 
     Raises
     ------
     ExitError
         When there is none.
     """
-    state = follower.state
-    compute_state_root(state)
+    settled = follower.find_newest()[Stage.SETTLED]
     bridge = follower.gateway.contracts.bridge
-    for index in range(len(state.exits) - 1, -1, -1):
-        leaf = state.exits[index]
+    waiting = 0
+    for index in range(len(follower.state.exits) - 1, -1, -1):
+        leaf = follower.state.exits[index]
         if leaf.recipient != recipient or amount not in (None, leaf.amount):
             continue
         if bridge.isClaimed(index):
             continue
+        if index >= settled.globals.exit_count:
+            waiting += 1
+            continue
         return ExitClaim(
-            to_header_tuple(follower.chain[-1].submitted.header),
-            encode_globals(state.globals),
+            to_header_tuple(settled.submitted.header),
+            encode_globals(settled.globals),
             index,
             recipient,
             leaf.amount,
-            state.get_exit_branch(index),
+            compute_branch(follower, index, settled.globals.exit_count),
+        )
+    if waiting != 0:
+        raise ExitError(
+            f"exit: {waiting} for 0x{recipient.hex()} not settled yet: "
+            f"the newest settled batch is {settled.submitted.header.index}"
         )
     raise ExitError(f"exit: none unclaimed for 0x{recipient.hex()}")

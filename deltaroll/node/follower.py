@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from deltaroll.l1.commitments import compute_chunk_tree, compute_header_hash
-from deltaroll.l1.gateway import Gateway, L1Error
+from deltaroll.l1.commitments import compute_header_hash, compute_queue_hash
+from deltaroll.l1.gateway import ContradictionError, Gateway, L1Error, MissingBlockError
 from deltaroll.l1.types import (
     BatchRemoved,
     BatchSubmitted,
@@ -23,10 +23,11 @@ from deltaroll.l1.types import (
     Stage,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.signatures import compute_bad_signature
 from deltaroll.protocol.state import State, compute_state_root
 from deltaroll.protocol.transition import compute_fault, process_chunk
-from deltaroll.protocol.types import Context, Timestamp
+from deltaroll.protocol.types import Context, Globals, Timestamp
 from deltaroll.protocol.witness import encode_signature_witness, encode_witness
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,8 @@ class Derived:
 
     submitted: BatchSubmitted
     chunks: tuple[PostedChunk, ...]
+    globals: Globals
+    """What its post root commits to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def compute_chain(events: Sequence[L1Event]) -> list[BatchSubmitted]:
 
     Raises
     ------
-    L1Error
+    ContradictionError
         When the events contradict each other.
     """
     chain: list[BatchSubmitted] = []
@@ -67,15 +70,46 @@ def compute_chain(events: Sequence[L1Event]) -> list[BatchSubmitted]:
         match event:
             case BatchSubmitted():
                 if event.header.index != len(chain):
-                    raise L1Error(f"L1: batch {event.header.index} after {len(chain)} batches")
+                    raise ContradictionError(
+                        f"L1: batch {event.header.index} after {len(chain)} batches"
+                    )
                 chain.append(event)
             case BatchRemoved():
-                if not 0 < event.index < len(chain):
-                    raise L1Error(f"L1: batch {event.index} removed of {len(chain)}")
+                if (
+                    not 0 < event.index < len(chain)
+                    or chain[event.index].header_hash != event.header_hash
+                ):
+                    raise ContradictionError(f"L1: batch {event.index} removed of {len(chain)}")
                 del chain[event.index :]
             case MessageQueued():
                 pass
     return chain
+
+
+def compute_queue(events: Sequence[L1Event], known: Sequence[MessageQueued]) -> list[MessageQueued]:
+    """Return the queue's messages, the first one first; those that `known` starts with have been
+    checked before.
+
+    Raises
+    ------
+    ContradictionError
+        When the events contradict each other or the accumulator.
+    """
+    queue: list[MessageQueued] = []
+    previous = ZERO_HASH
+    is_known = True
+    for event in events:
+        if not isinstance(event, MessageQueued):
+            continue
+        place = len(queue)
+        if event.index != place:
+            raise ContradictionError(f"L1: message {event.index} after {place} messages")
+        is_known = is_known and place < len(known) and known[place] == event
+        if not is_known and compute_queue_hash(previous, event.message) != event.queue_hash:
+            raise ContradictionError(f"L1: message {place} does not match the queue's hash")
+        previous = event.queue_hash
+        queue.append(event)
+    return queue
 
 
 def compute_context(
@@ -106,6 +140,7 @@ class Follower:
         """The L1 block up to which events have been read."""
         self.queue_hashes: dict[int, bytes] = {}
         """The queue's accumulator after each message."""
+        self._queue: list[MessageQueued] = []
         self._events: list[L1Event] = []
         self._seen: list[BlockRef] = []
 
@@ -126,17 +161,24 @@ class Follower:
         self._forget_reorganised()
         first = self._seen[-1].number + 1 if self._seen else self.gateway.first_block
         if first <= head.number:
-            self._events.extend(self.gateway.get_events(first, head.number))
+            events = self.gateway.get_events(first, head.number)
             if self.gateway.get_block(head.number).hash != head.hash:
                 # The head moved while its events were read: they may be of either.
-                self._drop_events_after(first - 1)
                 raise L1Error(f"L1: block {head.number} was replaced while it was read")
+            self._events.extend(events)
             self._seen.append(head)
+        try:
+            target = compute_chain(self._events)
+            self._queue = compute_queue(self._events, self._queue)
+            self.state.messages = {event.index: event.message for event in self._queue}
+            self.queue_hashes = {event.index: event.queue_hash for event in self._queue}
+            self._follow(target)
+        except ContradictionError:
+            # Nobody can tell which answer is wrong: next time all are asked for again.
+            self._events.clear()
+            self._seen.clear()
+            raise
         self.head = head
-        queued = [event for event in self._events if isinstance(event, MessageQueued)]
-        self.state.messages = {event.index: event.message for event in queued}
-        self.queue_hashes = {event.index: event.queue_hash for event in queued}
-        self._follow(compute_chain(self._events))
         return head
 
     def _forget_reorganised(self) -> None:
@@ -144,7 +186,7 @@ class Follower:
             last = self._seen[-1]
             try:
                 current = self.gateway.get_block(last.number).hash
-            except L1Error:
+            except MissingBlockError:
                 current = b""
             if current == last.hash:
                 return
@@ -179,15 +221,18 @@ class Follower:
     def _derive(self, submitted: BatchSubmitted) -> None:
         header = submitted.header
         if compute_header_hash(header) != submitted.header_hash:
-            raise L1Error(f"L1: header of batch {header.index} does not match its hash")
+            raise ContradictionError(f"L1: header of batch {header.index} does not match its hash")
         if header.index == 0:
             if compute_state_root(self.state) != header.post_root:
                 raise L1Error("L1: the deployment does not start from the empty state")
-            self.chain.append(Derived(submitted, ()))
+            self.chain.append(Derived(submitted, (), self.state.globals))
             return
+        queue_hash = self.queue_hashes.get(header.queue_end - 1, ZERO_HASH)
+        if header.queue_end > len(self._queue) or queue_hash != header.queue_hash:
+            raise ContradictionError(
+                f"L1: the queue does not match the header of batch {header.index}"
+            )
         chunks = self.gateway.get_chunks(submitted)
-        if compute_chunk_tree(chunks).root != header.chunks_root:
-            raise L1Error(f"L1: calldata of batch {header.index} does not match its header")
         self.state.begin()
         for index, chunk in enumerate(chunks):
             fraud = self._check_chunk(submitted, chunks, index, chunk)
@@ -196,7 +241,7 @@ class Follower:
                 self.fraud = fraud
                 log.warning("fraud_found", batch=header.index, chunk=index, fault=fraud.fault.name)
                 return
-        self.chain.append(Derived(submitted, chunks))
+        self.chain.append(Derived(submitted, chunks, self.state.globals))
         log.debug("batch_derived", index=header.index, chunks=len(chunks))
 
     def _check_chunk(
@@ -222,15 +267,36 @@ class Follower:
 
     def compute_stage(self, batch: Derived) -> Stage:
         """Return how final a derived batch is, as of the last poll."""
+        return self._compute_stages([batch])[0]
+
+    def find_newest(self) -> dict[Stage, Derived]:
+        """Return the newest batch in each stage, as of the last poll."""
+        return dict(zip(self._compute_stages(self.chain), self.chain, strict=True))
+
+    def _compute_stages(self, batches: Sequence[Derived]) -> list[Stage]:
         if self.head is None:
             raise L1Error("L1: not polled yet")
-        window = int(self.gateway.contracts.inbox.challengeWindow())
-        if self.head.time > batch.submitted.header.l1_time + window:
-            return Stage.SETTLED
-        for tag, stage in (("finalized", Stage.FINAL), ("safe", Stage.SAFE)):
-            if batch.submitted.block <= self.gateway.get_block(tag).number:
-                return stage
-        return Stage.POSTED
+        settled = self.head.time - self.gateway.challenge_window
+        final = self._get_number("finalized")
+        safe = self._get_number("safe")
+        stages = []
+        for batch in batches:
+            if batch.submitted.header.index == 0 or batch.submitted.header.l1_time < settled:
+                stages.append(Stage.SETTLED)
+            elif batch.submitted.block <= final:
+                stages.append(Stage.FINAL)
+            elif batch.submitted.block <= safe:
+                stages.append(Stage.SAFE)
+            else:
+                stages.append(Stage.POSTED)
+        return stages
+
+    def _get_number(self, tag: str) -> int:
+        try:
+            return self.gateway.get_block(tag).number
+        except MissingBlockError:
+            # A young chain has no finalised block yet.
+            return -1
 
 
 def compute_transition_witness(state: State, data: bytes, context: Context) -> bytes:

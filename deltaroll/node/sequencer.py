@@ -4,8 +4,10 @@ Everything from outside becomes a log entry first; the live state, the book and 
 functions of the log. Callers acknowledge nothing before `flush` has returned.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from deltaroll.engine.matching import Execution, MatchingEngine
@@ -32,7 +34,9 @@ from deltaroll.node.entries import (
 )
 from deltaroll.node.store import SealedChunk, Store, StoreError
 from deltaroll.protocol.codec import (
+    ACTION_NONCE_BITS,
     AGE_BITS,
+    CLOCK_BITS,
     EPOCH_BITS,
     EXPIRY_BITS,
     LOTS_BITS,
@@ -43,6 +47,7 @@ from deltaroll.protocol.constants import (
     ACCOUNT_DEPTH,
     MARKET_DEPTH,
     MAX_AMOUNT,
+    MAX_SIGNERS,
     SLOT_DEPTH,
 )
 from deltaroll.protocol.eip712 import compute_digest, hash_order
@@ -77,6 +82,8 @@ from deltaroll.protocol.types import (
 
 log = structlog.get_logger(__name__)
 
+ADDRESS_BYTES = 20
+
 
 class RejectedError(Exception):
     """A request that was refused; nothing has changed. The message names field, value and rule."""
@@ -108,6 +115,68 @@ def validate_range(name: str, value: int, low: int, bits: int) -> None:
         raise RejectedError(f"{name}: {value} is outside {low}..{2**bits - 1}", Fault.OUT_OF_RANGE)
 
 
+def validate_address(name: str, value: bytes) -> None:
+    """Check the length of an address.
+
+    Raises
+    ------
+    RejectedError
+    """
+    if len(value) != ADDRESS_BYTES:
+        raise RejectedError(
+            f"{name}: {len(value)} bytes instead of {ADDRESS_BYTES}", Fault.OUT_OF_RANGE
+        )
+
+
+def validate_action(action: Transfer | Withdraw | SetTradingKey) -> None:
+    """Check that every field of an action has a place in the codec.
+
+    Raises
+    ------
+    RejectedError
+    """
+    match action:
+        case Transfer():
+            validate_range("sender", action.sender, 1, ACCOUNT_DEPTH)
+            validate_range("recipient", action.recipient, 1, ACCOUNT_DEPTH)
+        case Withdraw():
+            validate_range("account", action.account, 1, ACCOUNT_DEPTH)
+            validate_address("recipient", action.recipient)
+        case SetTradingKey():
+            validate_range("account", action.account, 1, ACCOUNT_DEPTH)
+            validate_address("key", action.key)
+            validate_range("expiry", action.expiry, 0, CLOCK_BITS)
+    if isinstance(action, Transfer | Withdraw) and not 0 < action.amount <= MAX_AMOUNT:
+        raise RejectedError(
+            f"amount: {action.amount} is outside 1..{MAX_AMOUNT}", Fault.OUT_OF_RANGE
+        )
+    validate_range("nonce", action.nonce, 1, ACTION_NONCE_BITS)
+
+
+def validate_observations(
+    market: MarketId, observations: Sequence[Observation], clock: Timestamp
+) -> None:
+    """Check that observations have a place in the codec: members ascending, each once.
+
+    Raises
+    ------
+    RejectedError
+    """
+    validate_range("market", market, 1, MARKET_DEPTH)
+    previous = -1
+    for entry in observations:
+        if not previous < entry.signer < MAX_SIGNERS:
+            raise RejectedError(
+                f"signer: {entry.signer} after {previous}: members ascend, below {MAX_SIGNERS}",
+                Fault.UNKNOWN_SIGNER,
+            )
+        previous = entry.signer
+        validate_range("price", entry.price, 1, PRICE_BITS)
+        if entry.time > clock:
+            raise RejectedError(f"time: {entry.time} is after the clock {clock}", Fault.QUORUM)
+        validate_range("age", clock - entry.time, 0, AGE_BITS)
+
+
 class Sequencer:
     """One rollup's sequencer, single-threaded: the caller serialises."""
 
@@ -117,7 +186,7 @@ class Sequencer:
         Raises
         ------
         StoreError
-            When the log does not reproduce the chunks that were sealed from it.
+            When the log is damaged, or does not reproduce the chunks that were sealed from it.
         """
         self.state = State()
         self.store = store
@@ -193,11 +262,7 @@ class Sequencer:
             When it is malformed, badly signed or breaks a rule of the protocol; nothing has
             changed.
         """
-        if isinstance(action, Transfer | Withdraw) and not 0 < action.amount <= MAX_AMOUNT:
-            raise RejectedError(
-                f"amount: {action.amount} is outside 1..{MAX_AMOUNT}", Fault.OUT_OF_RANGE
-            )
-        validate_range("nonce", action.nonce, 1, 63)
+        validate_action(action)
         (request,) = compute_requests(action)
         reset = self.state.meter
         reset_meter(self.state)
@@ -241,11 +306,7 @@ class Sequencer:
                 Fault.SIGNATURE_COUNT,
             )
         clock = self.clock
-        for entry in observations:
-            validate_range("price", entry.price, 1, PRICE_BITS)
-            if entry.time > clock:
-                raise RejectedError(f"time: {entry.time} is after the clock {clock}", Fault.QUORUM)
-            validate_range("age", clock - entry.time, 0, AGE_BITS)
+        validate_observations(market, observations, clock)
         observe = Observe(market, observations)
         meter = self.state.meter
         reset_meter(self.state)
@@ -338,9 +399,7 @@ class Sequencer:
             case ObserveEntry():
                 fault = self._apply_observe(entry)
             case ClockEntry():
-                # A chunk keeps its clock: what comes now belongs to a later one.
-                self._builder.cut()
-                self._builder.clock = Timestamp(entry.time)
+                self._builder.move_clock(Timestamp(entry.time))
                 self.engine.expire(self._builder.clock)
             case MessageEntry():
                 fault = self._apply_message(entry)
@@ -377,10 +436,11 @@ class Sequencer:
             return
         for market in sorted(self.state.markets):
             series = self.state.markets[market]
+            # A series that trades no more is marked while somebody holds it: margin depends on it.
             if (
                 isinstance(series, Series)
                 and series.underlying == underlying
-                and series.status == SeriesStatus.ACTIVE
+                and (series.status == SeriesStatus.ACTIVE or series.open_interest != 0)
             ):
                 self._execute(Mark(market, 1), ())
 
@@ -414,7 +474,11 @@ class Sequencer:
     def _replay(self) -> None:
         self._replaying = True
         for sequence, encoding in self.store.iterate_entries():
-            self._apply(sequence, decode_entry(encoding))
+            try:
+                entry = decode_entry(encoding)
+            except msgspec.DecodeError as problem:
+                raise StoreError(f"store: log entry {sequence}: {problem}") from problem
+            self._apply(sequence, entry)
         self._replaying = False
         if self._builder.number != self.store.count_chunks():
             raise StoreError("store: there are chunks that the log does not explain")

@@ -1,7 +1,8 @@
 """The durable log: what a sequencer has acknowledged survives the process.
 
 SQLite in WAL mode with synchronous=FULL. Entries are committed in groups, before any of them is
-acknowledged. `sqlite3` is used directly: an insert through an ORM costs more than the order it
+acknowledged. Each carries a hash over itself and all before it, so that damage to the file never
+passes for a log. `sqlite3` is used directly: an insert through an ORM costs more than the order it
 logs.
 """
 
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaroll.protocol.hashing import ZERO_HASH, keccak
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS log (
+    sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, chain BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS chunks (
     number INTEGER PRIMARY KEY, data BLOB NOT NULL, signatures BLOB NOT NULL,
     queue_end INTEGER NOT NULL, transactions INTEGER NOT NULL) STRICT;
@@ -43,12 +47,16 @@ class Store:
     """One sequencer's log, chunks and postings."""
 
     def __init__(self, path: Path | str, domain: bytes) -> None:
-        """Open or create; StoreError when the file belongs to another rollup."""
+        """Open or create; StoreError when the file is no store or belongs to another rollup."""
         self._connection = sqlite3.connect(str(path), isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.executescript(SCHEMA)
-        self._entries: list[tuple[int, bytes]] = []
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(SCHEMA)
+        except sqlite3.DatabaseError as problem:
+            self._connection.close()
+            raise StoreError(f"store: {path}: {problem}") from problem
+        self._entries: list[tuple[int, bytes, bytes]] = []
         self._chunks: list[SealedChunk] = []
         row = self._connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
         if row is None:
@@ -56,14 +64,18 @@ class Store:
         elif row[0] != domain:
             self._connection.close()
             raise StoreError(f"store: {path} belongs to another rollup")
-        (last,) = self._connection.execute("SELECT MAX(sequence) FROM log").fetchone()
-        self.next_sequence: int = 0 if last is None else last + 1
+        last = self._connection.execute(
+            "SELECT sequence, chain FROM log ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        self.next_sequence: int = 0 if last is None else last[0] + 1
+        self._chain: bytes = ZERO_HASH if last is None else last[1]
 
     def append(self, entry: bytes) -> int:
         """Add an entry to the open group and return its sequence number."""
         sequence = self.next_sequence
         self.next_sequence += 1
-        self._entries.append((sequence, entry))
+        self._chain = keccak(self._chain + entry)
+        self._entries.append((sequence, entry, self._chain))
         return sequence
 
     def seal(self, chunk: SealedChunk) -> None:
@@ -76,7 +88,7 @@ class Store:
             return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany("INSERT INTO log VALUES (?, ?)", self._entries)
+            self._connection.executemany("INSERT INTO log VALUES (?, ?, ?)", self._entries)
             self._connection.executemany(
                 "INSERT INTO chunks VALUES (?, ?, ?, ?, ?)",
                 [
@@ -93,8 +105,20 @@ class Store:
         self._chunks.clear()
 
     def iterate_entries(self) -> Iterator[tuple[int, bytes]]:
-        """Yield durable entries in order."""
-        yield from self._connection.execute("SELECT sequence, entry FROM log ORDER BY sequence")
+        """Yield durable entries in order.
+
+        Raises
+        ------
+        StoreError
+            At the first entry that is missing or not the one that was written.
+        """
+        chain = ZERO_HASH
+        rows = self._connection.execute("SELECT * FROM log ORDER BY sequence")
+        for expected, (sequence, entry, held) in enumerate(rows):
+            chain = keccak(chain + entry)
+            if sequence != expected or chain != held:
+                raise StoreError(f"store: log entry {expected} is missing or damaged")
+            yield sequence, entry
 
     def count_chunks(self) -> int:
         """Return how many chunks are durable."""

@@ -270,12 +270,16 @@ def process_queue(state: State, context: Context) -> Fault:
         raise TransitionFault(Fault.QUEUE_OVERRUN)
     message = get_message(state, index)
     outcome = Fault.NONE
+    state.begin()
     try:
         process_message(state, message, context)
     except TransitionFault as problem:
+        state.rollback()
         if problem.fault in (Fault.OVERWEIGHT, Fault.STALE_MARK):
             raise
         outcome = problem.fault
+    else:
+        state.commit()
     skipped = state.globals.skipped + (outcome != Fault.NONE)
     state.globals = replace(state.globals, queue_index=index + 1, skipped=skipped)
     return outcome

@@ -19,13 +19,7 @@ from deltaroll.protocol.eip712 import (
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.recovery import SIGNATURE_BYTES, recover_signer
-from deltaroll.protocol.state import (
-    State,
-    get_committee,
-    get_underlying,
-    reset_meter,
-    touch_account,
-)
+from deltaroll.protocol.state import State, reset_meter, touch_account, touch_market
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
@@ -37,6 +31,7 @@ from deltaroll.protocol.types import (
     Timestamp,
     Transaction,
     Transfer,
+    Underlying,
     Withdraw,
 )
 
@@ -142,8 +137,12 @@ def validate_signature(
     if signer == ZERO_ADDRESS:
         raise TransitionFault(Fault.BAD_SIGNATURE)
     if request.role == Role.ORACLE:
-        underlying = get_underlying(state, MarketId(request.subject))
-        committee = get_committee(state, underlying.params.committee)
+        underlying = touch_market(state, MarketId(request.subject))
+        if not isinstance(underlying, Underlying):
+            raise TransitionFault(Fault.BAD_SIGNATURE)
+        committee = touch_market(state, underlying.params.committee)
+        if not isinstance(committee, Committee):
+            raise TransitionFault(Fault.BAD_SIGNATURE)
         validate_oracle_signer(committee, request.signer, signer)
         return
     account = touch_account(state, request.subject)  # type: ignore[arg-type]

@@ -170,10 +170,11 @@ def compute_fault(state: State, data: bytes, context: Context, post_root: bytes)
     state.begin()
     try:
         process_chunk(state, data, context)
+        root = compute_state_root(state)
     except TransitionFault as problem:
         state.rollback()
         return problem.fault
-    if compute_state_root(state) != post_root:
+    if root != post_root:
         state.rollback()
         return Fault.WRONG_POST_ROOT
     state.commit()

@@ -97,6 +97,18 @@ def test_claim__every_exit__pays_each_once(world, bridge, token, vault, bob):
         assert outcome(bridge.claimExit, *world.claim(index), sender=bob) == expected
 
 
+def test_claim__nullifiers__never_alias(rollup, bridge, bob, alice, sequencer):
+    """One bit of one word for each exit, also across words."""
+    world = open_world(rollup, [bob] * 600, alice, sequencer)
+    rollup.token.mint(rollup.vault, 600 * FUNDS, sender=alice)
+    set_time(world.header.l1_time + CHALLENGE_WINDOW + 1)
+    paid = [0, 255, 256, 511, 599]
+    for index in paid:
+        bridge.claimExit(*world.claim(index), sender=bob)
+    near = [*paid, 1, 254, 257, 510, 512, 2**32 - 1]
+    assert [index for index in near if bridge.isClaimed(index)] == paid
+
+
 def test_claim__again_from_a_later_batch__reverts(world, rollup, bridge, sequencer, bob):
     """The nullifier is the exit's place in the tree, not the proof nor the batch."""
     bridge.claimExit(*world.claim(1), sender=bob)

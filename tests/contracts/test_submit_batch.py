@@ -264,7 +264,7 @@ def test_submit__overdue_message_left_behind__reverts(bridge, genesis, submit, e
 
 
 def test_submit__more_overdue_messages_than_fit__takes_some_and_opens_the_turn(
-    rollup, inbox, bridge, genesis, sequencer, proposer, submit, flood
+    rollup, inbox, bridge, genesis, sequencer, proposer, challenger, submit, flood
 ):
     """A flood can neither stop the rollup nor hide a late request behind a slow sequencer."""
     message = flood(FORCED_PER_BATCH + 1)
@@ -278,6 +278,9 @@ def test_submit__more_overdue_messages_than_fit__takes_some_and_opens_the_turn(
     assert submit(genesis, **options(few)) == Revert("RollupInbox_ForcedInclusion", few)
     head = post(rollup, sequencer, genesis, **options(FORCED_PER_BATCH))
     assert inbox.hasBacklog()
+    with chain.isolate():
+        remove(rollup, challenger, head, genesis)
+        assert not inbox.hasBacklog()
     head = post(rollup, proposer, head, **options(FORCED_PER_BATCH + 1))
     assert not inbox.hasBacklog()
     assert submit(head, sender=proposer) == Revert("RollupInbox_NotProposer", proposer)
@@ -326,12 +329,13 @@ def test_constructor__bridge_of_another_inbox__reverts(bridge, prover, sequencer
         {"prover": ZERO_ADDRESS},
         {"sequencer": ZERO_ADDRESS},
         {"challenge_window": 0},
+        {"challenge_window": 365 * 86_400 + 1},
         {"bond_amount": 0},
         {"genesis_root": ZERO},
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_constructor__missing_parameter__reverts(
+def test_constructor__impossible_parameter__reverts(
     token, prover, sequencer, governor, deployer, create_at, changes
 ):
     vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1))

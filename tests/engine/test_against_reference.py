@@ -8,7 +8,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
 )
 
@@ -27,9 +26,11 @@ from tests.engine.support import (
 
 ACCOUNTS = st.sampled_from(sorted(OWNERS))
 SLOTS = st.integers(0, 3).map(SlotId)
-NEAR = st.integers(97, 103).map(lambda step: step * 10)
+FEW_MARKETS = st.sampled_from((*MARKETS[:1] * 3, MARKETS[1]))
+SIZES = st.integers(1, 9)
+NEAR = st.integers(98, 102).map(lambda step: step * 10)
 FAR = st.integers(85, 115).map(lambda step: step * 10)
-EXPIRIES = st.one_of(st.just(10**5), st.integers(0, 4))
+EXPIRIES = st.sampled_from((10**5, 10**5, 10**5, 1, 2, 4))
 
 
 class EngineAgainstReference(RuleBasedStateMachine):
@@ -49,23 +50,68 @@ class EngineAgainstReference(RuleBasedStateMachine):
         self.engine = MatchingEngine(self.executor, policy)
         self.reference = Reference(policy, GENESIS)
 
-    def current_nonce(self, account: AccountId, slot: SlotId) -> int:
-        resting = self.engine.find(account, slot)
-        assert resting is not None
-        return resting.order.nonce
+    @rule(
+        account=ACCOUNTS,
+        slot=SLOTS,
+        market=FEW_MARKETS,
+        is_buy=st.booleans(),
+        price=NEAR,
+        size=SIZES,
+        lifetime=EXPIRIES,
+    )
+    def quote(
+        self,
+        account: AccountId,
+        slot: SlotId,
+        market: MarketId,
+        is_buy: bool,
+        price: int,
+        size: int,
+        lifetime: int,
+    ) -> None:
+        away = price - 20 if is_buy else price + 20
+        self.submit(
+            account, slot, market, is_buy, away, size, TimeInForce.GTC, False, False, lifetime
+        )
 
     @rule(
         account=ACCOUNTS,
         slot=SLOTS,
-        market=st.sampled_from(MARKETS[:2]),
+        market=FEW_MARKETS,
         is_buy=st.booleans(),
         price=st.one_of(NEAR, NEAR, NEAR, FAR),
-        size=st.integers(1, 9),
-        time_in_force=st.sampled_from((*TimeInForce, TimeInForce.GTC, TimeInForce.GTC)),
-        post_only=st.sampled_from((False, False, True)),
-        reduce_only=st.sampled_from((False, False, True)),
+        size=SIZES,
+        time_in_force=st.sampled_from(TimeInForce),
+        post_only=st.sampled_from((False, False, False, True)),
+        reduce_only=st.sampled_from((False, False, False, True)),
         lifetime=EXPIRIES,
     )
+    def take(
+        self,
+        account: AccountId,
+        slot: SlotId,
+        market: MarketId,
+        is_buy: bool,
+        price: int,
+        size: int,
+        time_in_force: TimeInForce,
+        post_only: bool,
+        reduce_only: bool,
+        lifetime: int,
+    ) -> None:
+        self.submit(
+            account,
+            slot,
+            market,
+            is_buy,
+            price,
+            size,
+            time_in_force,
+            post_only,
+            reduce_only,
+            lifetime,
+        )
+
     def submit(
         self,
         account: AccountId,
@@ -122,48 +168,52 @@ class EngineAgainstReference(RuleBasedStateMachine):
     def cancel(self, account: AccountId, slot: SlotId) -> None:
         self.compare(self.reference.drop(account, slot), self.engine.cancel(account, slot))
 
-    @rule(account=ACCOUNTS, market=st.sampled_from((None, *MARKETS)))
-    def cancel_all(self, account: AccountId, market: MarketId | None) -> None:
-        expected = [
-            entry
-            for entry in self.reference.entries
-            if entry.account == account and market in (None, entry.order.market)
-        ]
-        self.compare_all(expected, self.engine.cancel_all(account, market))
-
-    @rule(seconds=st.integers(1, 3))
-    def advance(self, seconds: int) -> None:
-        self.executor.advance(seconds)
-        self.reference.clock = self.state.globals.clock
-
-    @rule()
-    def expire(self) -> None:
-        clock = self.reference.clock
-        expected = [entry for entry in self.reference.entries if entry.order.expiry < clock]
-        self.compare_all(expected, self.engine.expire(clock))
-
-    @rule(account=ACCOUNTS)
-    def raise_epoch(self, account: AccountId) -> None:
-        self.executor.raise_epoch(account)
-        self.reference.epochs[account] = self.state.accounts[account].epoch
-
-    @precondition(lambda self: self.reference.entries)
-    @rule(account=ACCOUNTS)
-    def drop_stale(self, account: AccountId) -> None:
-        expected = [
-            entry
-            for entry in self.reference.entries
-            if entry.account == account and self.reference.is_dead(entry)
-        ]
-        self.compare_all(expected, self.engine.drop_stale(account))
-
-    @rule()
-    def restart(self) -> None:
-        """Go on with an engine that a snapshot was put into."""
-        other = MatchingEngine(self.executor, self.reference.policy)
-        for resting in self.engine.get_orders():
-            other.restore(resting)
-        self.engine = other
+    @rule(
+        event=st.sampled_from(("cancel all", "time", "time", "time", "epoch", "restart")),
+        account=ACCOUNTS,
+        market=st.sampled_from((None, *MARKETS)),
+        seconds=st.integers(1, 3),
+        is_swept=st.booleans(),
+    )
+    def disturb(
+        self,
+        event: str,
+        account: AccountId,
+        market: MarketId | None,
+        seconds: int,
+        is_swept: bool,
+    ) -> None:
+        """What happens now and then; `is_swept`: the engine is told of it at once."""
+        reference = self.reference
+        match event:
+            case "cancel all":
+                expected = [
+                    entry
+                    for entry in reference.entries
+                    if entry.account == account and market in (None, entry.order.market)
+                ]
+                self.compare_all(expected, self.engine.cancel_all(account, market))
+            case "time":
+                self.executor.advance(seconds)
+                clock = reference.clock = self.state.globals.clock
+                if is_swept:
+                    expected = [entry for entry in reference.entries if entry.order.expiry < clock]
+                    self.compare_all(expected, self.engine.expire(clock))
+            case "epoch":
+                self.executor.raise_epoch(account)
+                reference.epochs[account] = self.state.accounts[account].epoch
+                if is_swept:
+                    expected = [
+                        entry
+                        for entry in reference.entries
+                        if entry.account == account and reference.is_dead(entry)
+                    ]
+                    self.compare_all(expected, self.engine.drop_stale(account))
+            case "restart":
+                other = MatchingEngine(self.executor, reference.policy)
+                for resting in self.engine.get_orders():
+                    other.restore(resting)
+                self.engine = other
 
     @invariant()
     def orders_agree(self) -> None:
@@ -230,5 +280,5 @@ class EngineAgainstReference(RuleBasedStateMachine):
 
 TestEngineAgainstReference: Any = EngineAgainstReference.TestCase
 TestEngineAgainstReference.settings = settings(
-    max_examples=250, stateful_step_count=50, deadline=None
+    max_examples=150, stateful_step_count=50, deadline=None
 )

@@ -497,7 +497,7 @@ def test_expire__past_expiry__exactly_those() -> None:
 def test_expire__many_cancelled_orders__heap_stays_small() -> None:
     venue = Venue()
     for _ in range(5_000):
-        venue.submit(ALICE, 1, SELL, 1_000, 5)
+        venue.rest(ALICE, 1, SELL, 1_000, 5)
     assert len(venue.engine._expiries) < 1_100
     assert len(venue.engine.expire(Timestamp(2**40 - 1))) == 1
 
@@ -550,6 +550,25 @@ def test_submit__maker_cannot_pay__passed() -> None:
     execution = venue.submit(BOB, 1, BUY, 1_000, 5)
     assert execution.status == OrderStatus.FILLED
     assert reasons_of(execution) == [(ALICE, Fault.MARGIN)]
+
+
+def test_submit__posted_maker_cannot_pay__passed() -> None:
+    venue = Venue()
+    venue.rest(ALICE, 1, SELL, 1_000, 5)
+    venue.submit(BOB, 1, BUY, 1_000, 2)
+    venue.set_cash(ALICE, 0)
+    execution = venue.submit(BOB, 1, BUY, 1_000, 1)
+    assert execution.status == OrderStatus.RESTING
+    assert reasons_of(execution) == [(ALICE, Fault.MARGIN)]
+
+
+def test_submit__search_for_the_culprit__does_not_weigh_on_the_chunk() -> None:
+    venue = Venue()
+    before = venue.state.meter.gas, venue.state.meter.witness
+    venue.rest(ALICE, 1, SELL, 1_000, 5)
+    venue.set_cash(ALICE, 0)
+    assert reasons_of(venue.submit(BOB, 1, BUY, 1_000, 5)) == [(ALICE, Fault.MARGIN)]
+    assert (venue.state.meter.gas, venue.state.meter.witness) == before
 
 
 def test_submit__taker_cannot_pay__rejected_and_maker_stays() -> None:
@@ -712,6 +731,19 @@ def test_submit__clock_rises_with_the_cut__expired_taker_stops(time_in_force: Ti
     venue.submit(CAROL, 1, BUY, 1_000, 1)
     execution = venue.submit(BOB, 1, BUY, 1_000, 1, expiry=GENESIS, time_in_force=time_in_force)
     assert (execution.status, execution.reason) == (OrderStatus.REJECTED, Fault.ORDER_EXPIRED)
+    assert len(venue.engine) == 1
+
+
+@pytest.mark.parametrize("time_in_force", TimeInForce)
+def test_submit__clock_rises_with_the_cut__expired_key_stops(time_in_force: TimeInForce) -> None:
+    venue = Venue(capacity=1)
+    venue.executor.seconds_per_chunk = 1
+    venue.set_key(BOB, KEY, GENESIS)
+    for slot in range(2):
+        venue.rest(ALICE, slot, SELL, 1_000, 1)
+    venue.submit(CAROL, 1, BUY, 1_000, 1)
+    execution = venue.submit(BOB, 1, BUY, 1_000, 1, signer=KEY, time_in_force=time_in_force)
+    assert (execution.status, execution.reason) == (OrderStatus.REJECTED, Fault.BAD_SIGNATURE)
     assert len(venue.engine) == 1
 
 

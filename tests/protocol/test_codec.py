@@ -276,7 +276,7 @@ def test_decode__damaged_chunk__same_prefix_and_fault_in_both_twins(
     assert decode_solidity(damaged) == decode_python(damaged)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(chunks(), st.integers(min_value=0))
 def test_decode__bytes_that_decode__are_the_encoding_of_what_they_mean(
     chunk: tuple[Timestamp, tuple[Transaction, ...]], flip: int

@@ -1,0 +1,1 @@
+"""Tests. A package, so that a dependency which installs a package of this name cannot hide it."""

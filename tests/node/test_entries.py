@@ -1,0 +1,139 @@
+"""Every entry of the log comes back as it was, and means what it meant."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deltaroll.node.entries import (
+    CancelAllEntry,
+    CancelEntry,
+    ClockEntry,
+    Entry,
+    MessageEntry,
+    ObserveEntry,
+    SealEntry,
+    decode_entry,
+    encode_entry,
+    to_action,
+    to_action_entry,
+    to_message,
+    to_observations,
+    to_order_entry,
+)
+from deltaroll.protocol.constants import MAX_AMOUNT, MAX_SIGNERS
+from deltaroll.protocol.types import (
+    Message,
+    Observation,
+    Order,
+    SetTradingKey,
+    TimeInForce,
+    Transfer,
+    Withdraw,
+)
+
+accounts = st.integers(1, 2**24 - 1)
+slots = st.integers(0, 2**12 - 1)
+markets = st.integers(1, 2**16 - 1)
+prices = st.integers(1, 2**63 - 1)
+words = st.integers(0, 2**31 - 1)
+times = st.integers(0, 2**40 - 1)
+nonces = st.integers(1, 2**63 - 1)
+amounts = st.integers(1, MAX_AMOUNT)
+addresses = st.binary(min_size=20, max_size=20)
+signatures = st.binary(min_size=64, max_size=64)
+orders = st.builds(
+    Order,
+    markets,
+    st.booleans(),
+    prices,
+    words,
+    words,
+    words,
+    times,
+    st.sampled_from(TimeInForce),
+    st.booleans(),
+    st.booleans(),
+)
+actions = st.one_of(
+    st.builds(Transfer, accounts, accounts, amounts, nonces),
+    st.builds(Withdraw, accounts, addresses, amounts, nonces),
+    st.builds(SetTradingKey, accounts, addresses, times, nonces),
+)
+observations = st.lists(
+    st.builds(Observation, st.integers(0, MAX_SIGNERS - 1), prices, times), max_size=MAX_SIGNERS
+).map(tuple)
+messages = st.builds(Message, st.integers(0, 255), addresses, times, st.binary(max_size=1024))
+entries: st.SearchStrategy[Entry] = st.one_of(
+    st.builds(to_order_entry, accounts, slots, orders, signatures, addresses),
+    st.builds(CancelEntry, accounts, slots),
+    st.builds(CancelAllEntry, accounts, markets),
+    st.builds(to_action_entry, actions, signatures),
+    st.builds(ClockEntry, times),
+    st.just(SealEntry()),
+)
+fast = settings(deadline=None, max_examples=200)
+
+
+@fast
+@given(entry=entries)
+def test_encode_entry__any_entry__comes_back(entry):
+    assert decode_entry(encode_entry(entry)) == entry
+
+
+@fast
+@given(accounts, slots, orders, signatures, addresses)
+def test_to_order_entry__any_order__comes_back(account, slot, order, signature, signer):
+    entry = decode_entry(encode_entry(to_order_entry(account, slot, order, signature, signer)))
+    assert entry.to_order() == order
+    assert (entry.account, entry.slot) == (account, slot)
+    assert (entry.signature, entry.signer) == (signature, signer)
+    assert isinstance(entry.to_order().time_in_force, TimeInForce)
+
+
+@fast
+@given(actions, signatures)
+def test_to_action_entry__any_action__comes_back(action, signature):
+    entry = decode_entry(encode_entry(to_action_entry(action, signature)))
+    assert to_action(entry) == action
+    assert entry.signature == signature
+
+
+@fast
+@given(markets, observations)
+def test_to_observations__any__come_back(market, seen):
+    entry = ObserveEntry(
+        market,
+        [one.signer for one in seen],
+        [one.price for one in seen],
+        [one.time for one in seen],
+        [bytes(64)] * len(seen),
+    )
+    back = decode_entry(encode_entry(entry))
+    assert back == entry
+    assert to_observations(back) == seen
+
+
+@fast
+@given(messages, words)
+def test_to_message__any_message__comes_back(message, index):
+    entry = MessageEntry(index, message.kind, message.sender, message.time, message.body)
+    assert to_message(decode_entry(encode_entry(entry))) == message
+
+
+@settings(deadline=None, max_examples=100)
+@given(entry=entries, cut=st.integers(1, 200))
+def test_decode_entry__truncated__is_refused(entry, cut):
+    encoding = encode_entry(entry)
+    with pytest.raises(msgspec.DecodeError):
+        decode_entry(encoding[: -min(cut, len(encoding))])
+
+
+@settings(deadline=None, max_examples=100)
+@given(junk=st.binary(max_size=60))
+def test_decode_entry__junk__is_an_entry_or_refused(junk):
+    try:
+        entry = decode_entry(junk)
+    except msgspec.DecodeError:
+        return
+    assert decode_entry(encode_entry(entry)) == entry
