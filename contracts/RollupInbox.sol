@@ -102,6 +102,7 @@ contract RollupInbox is IRollupInbox {
         Header calldata previous = input.previous;
         bytes32 previousHash = Commitments.computeHeaderHash(previous);
         bytes32 head = _headerHashes[batchCount - 1];
+        _validateTopLevel();
         if (block.timestamp > input.deadline) revert RollupInbox_DeadlinePassed(input.deadline);
         if (previousHash != head) revert RollupInbox_StaleHead(head, previousHash);
         _validateProposer(previous.l1Time);
@@ -242,6 +243,16 @@ contract RollupInbox is IRollupInbox {
             return Stage.Settled;
         }
         return Stage.Pending;
+    }
+
+    /// @dev An account with delegated code (EIP-7702) is the origin of its own inner calls, so having
+    /// no code is part of it.
+    function _validateTopLevel() private view {
+        // Nobody is authorised by this.
+        // solhint-disable-next-line avoid-tx-origin
+        if (msg.sender != tx.origin || msg.sender.code.length != 0) {
+            revert RollupInbox_NotTopLevel(msg.sender);
+        }
     }
 
     function _validateProposer(uint64 headTime) private view {

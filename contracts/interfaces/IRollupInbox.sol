@@ -153,6 +153,9 @@ interface IRollupInbox {
     /// @notice The bridge given at construction does not answer to this inbox.
     error RollupInbox_WrongBridge(address bridge);
 
+    /// @notice A batch has to be the calldata of a transaction.
+    error RollupInbox_NotTopLevel(address caller);
+
     /// @notice Not this caller's turn to propose.
     error RollupInbox_NotProposer(address caller);
 
@@ -214,6 +217,8 @@ interface IRollupInbox {
     error RollupInbox_RewardLocked(uint256 until);
 
     /// @notice Posts a batch on top of the head.
+    /// @dev Only as the outermost call of a transaction by an account without code: whoever has the
+    /// blocks has the data then, without tracing calls.
     /// @param input The batch.
     function submitBatch(BatchInput calldata input) external;
 

@@ -204,13 +204,23 @@ def test_submit__sequencer_without_bond__is_open_to_anyone(
     assert submit(genesis, sender=proposer) == Revert("RollupInbox_NotProposer", proposer)
 
 
-def test_submit__proposer_behind_a_contract__is_the_contract(inbox, genesis, deployer, sequencer):
-    """Bonds and turns belong to the caller, never to the transaction's origin."""
+def test_submit__from_a_contract__reverts(inbox, genesis, deployer, sequencer):
+    """Its calldata would be no transaction's: a follower could not read it from the blocks."""
     caller = deployer.deploy(project.Caller)
-    payload = inbox.submitBatch.encode_input(batch(genesis))
-    assert outcome(caller.execute, inbox, payload, sender=sequencer).name == "Caller_Failed"
     caller.execute(inbox, inbox.bond.encode_input(), value=BOND, sender=sequencer)
     assert inbox.bondOf(caller).amount == BOND
+    payload = inbox.submitBatch.encode_input(batch(genesis))
+    failed = outcome(caller.execute, inbox, payload, sender=sequencer)
+    (inner,) = failed.arguments
+    assert inner[:4] == keccak(text="RollupInbox_NotTopLevel(address)")[:4]
+
+
+def test_submit__by_an_account_with_delegated_code__reverts(inbox, genesis, sequencer, submit):
+    """Such an account (EIP-7702) can be the origin of a call from inside its own transaction."""
+    delegation = "0xef0100" + inbox.address[2:]
+    chain.provider.make_request("anvil_setCode", [sequencer.address, delegation])
+    assert submit(genesis) == Revert("RollupInbox_NotTopLevel", sequencer)
+    chain.provider.make_request("anvil_setCode", [sequencer.address, "0x"])
 
 
 # From the queue

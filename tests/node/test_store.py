@@ -85,8 +85,7 @@ def test_flush__any_groups_and_restarts__gives_back_what_was_flushed(new_path, g
     store = Store(path, DOMAIN)
     expected: list[tuple[int, bytes]] = []
     for turn, group in enumerate(groups):
-        for entry in group:
-            expected.append((store.append(entry), entry))
+        expected += [(store.append(entry), entry) for entry in group]
         store.flush()
         if turn in reopen:
             store._connection.close()
