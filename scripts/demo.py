@@ -25,7 +25,7 @@ def cli(provider: ProviderAPI, seed: int) -> None:
     """Run the whole rollup on a local chain and end with a summary."""
     logger.set_level(LogLevel.WARNING)
     configure_logs("error")
-    console = Console(width=110, highlight=False)
+    console = Console(width=124, highlight=False)
     started = time.monotonic()
 
     def say(text: str) -> None:

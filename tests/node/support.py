@@ -324,7 +324,7 @@ def compute_fingerprint(sequencer: Sequencer) -> Fingerprint:
         ),
         nonces=frozenset(sequencer.engine.nonces.items()),
         open_chunk=()
-        if opened is None
+        if opened is None or not opened.transactions
         else (opened.clock, tuple(opened.transactions), tuple(opened.signatures)),
     )
 

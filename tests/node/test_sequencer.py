@@ -16,6 +16,7 @@ from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     AccountId,
     Address,
+    Fill,
     MarketId,
     Message,
     MessageKind,
@@ -581,8 +582,6 @@ def test_consume_message__forced_fill__takes_the_same_lots_off_the_book(venue):
     """Two traders settle through L1 what also rests in the book: nothing fills twice."""
     maker, taker = make_order(size=5), make_order(is_buy=False, size=5)
     venue.submit(ADA, 0, maker)
-    from deltaroll.protocol.types import Fill
-
     fill = Fill(PERP, ADA, BLAISE, SlotId(0), SlotId(0), True, 3, maker, taker)
     body = encode_forced(GENESIS, fill, (sign(maker), sign(taker, BLAISE)))
     venue.consume(MessageKind.FORCED, STRANGER.address, body)
