@@ -102,7 +102,9 @@ def install_node_packages() -> None:
     machine = MACHINES.get(platform.machine().lower(), platform.machine())
     for tool in FOUNDRY_TOOLS:
         package = f"{tool}-{platform.system().lower()}-{machine}"
-        link(tool, ROOT / "node_modules" / "@foundry-rs" / package / "bin" / tool)
+        name = "anvil-native" if tool == "anvil" else tool
+        link(name, ROOT / "node_modules" / "@foundry-rs" / package / "bin" / tool)
+    link("anvil", ROOT / "tools" / "anvil.sh")
     link("solhint", ROOT / "node_modules" / "solhint" / "solhint.js")
 
 

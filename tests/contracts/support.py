@@ -1,6 +1,7 @@
 """What contract tests need besides Ape: errors by name, a deployed rollup, batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -144,6 +145,17 @@ def set_time(timestamp: int) -> None:
     provider = chain.provider.web3.provider
     provider.make_request("evm_setNextBlockTimestamp", [hex(timestamp)])
     provider.make_request("evm_mine", [])
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Undo what the block does to the chain. Unlike Ape's `chain.isolate()`, which swallows
+    whatever the block raises, failed assertions among it."""
+    snapshot = chain.snapshot()
+    try:
+        yield
+    finally:
+        chain.restore(snapshot)
 
 
 # A deployed rollup

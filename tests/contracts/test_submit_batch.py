@@ -21,6 +21,7 @@ from tests.contracts.support import (
     chunk,
     deploy_rollup,
     deployment_outcome,
+    isolated,
     last_header,
     now,
     outcome,
@@ -288,7 +289,7 @@ def test_submit__more_overdue_messages_than_fit__takes_some_and_opens_the_turn(
     assert submit(genesis, **options(few)) == Revert("RollupInbox_ForcedInclusion", few)
     head = post(rollup, sequencer, genesis, **options(FORCED_PER_BATCH))
     assert inbox.hasBacklog()
-    with chain.isolate():
+    with isolated():
         remove(rollup, challenger, head, genesis)
         assert not inbox.hasBacklog()
     head = post(rollup, proposer, head, **options(FORCED_PER_BATCH + 1))

@@ -1,6 +1,5 @@
 """A small real state, an executor that keeps the protocol's chunk rules, a venue to trade on."""
 
-from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -170,11 +169,10 @@ def sign(account: AccountId, slot: SlotId, order: Order) -> bytes:
 
 @dataclass(slots=True)
 class Chunk:
-    """Transactions of one chunk and what came with them."""
+    """Transactions of one chunk."""
 
     clock: Timestamp
     transactions: list[Transaction] = field(default_factory=list)
-    cut: bool = False
 
 
 class ChunkExecutor:
@@ -216,7 +214,7 @@ class ChunkExecutor:
         assert self._group is None
         self.calls.append("cut")
         process_chunk_end(self.state, self._progress, self.context())
-        self.advance(self.seconds_per_chunk, is_cut=True)
+        self.advance(self.seconds_per_chunk)
 
     def begin(self) -> None:
         assert self._group is None
@@ -238,7 +236,7 @@ class ChunkExecutor:
         self.state.rollback()
         del self.chunks[-1].transactions[count:]
 
-    def advance(self, seconds: int, is_cut: bool = True) -> None:
+    def advance(self, seconds: int) -> None:
         """Start a chunk some seconds later."""
         clock = Timestamp(self.state.globals.clock + seconds)
         self.state.globals = replace(self.state.globals, clock=clock)
@@ -407,7 +405,3 @@ def lots_of(execution: Execution) -> list[tuple[int, int]]:
 def reasons_of(execution: Execution) -> list[tuple[AccountId, object]]:
     """Account and reason of each maker that had to go."""
     return [(maker.account, reason) for maker, reason in execution.cancelled_makers]
-
-
-def prices_of(levels: Iterable[object]) -> list[tuple[int, int]]:
-    return [(level.price, level.lots) for level in levels]  # type: ignore[attr-defined]

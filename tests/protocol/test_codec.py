@@ -312,12 +312,31 @@ def test_decode_table__gap_past_the_width__out_of_range() -> None:
     assert decode_solidity(data)[0] == Fault.OUT_OF_RANGE
 
 
-def test_decode_end__unused_table_entry__non_canonical() -> None:
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ((), Fault.NON_CANONICAL),
+        ((Kind.TRANSFER,), Fault.NON_CANONICAL),
+        ((Kind.MARK,), Fault.NON_CANONICAL),
+        ((Kind.TRANSFER, Kind.MARK), Fault.NONE),
+    ],
+)
+def test_decode_end__table_entry_without_use__non_canonical(
+    kind: tuple[Kind, ...], expected: Fault
+) -> None:
     writer = header()
+    for each in kind:
+        # One entry in each table: a reference to it takes no bits.
+        encode_bits(writer, each, 4)
+        if each == Kind.TRANSFER:
+            encode_decimal(writer, 1, 96)
+            encode_number(writer, 1, 63)
+        else:
+            encode_number(writer, 0, 7)
     encode_bits(writer, Kind.END, 4)
     data = writer.to_bytes()
-    assert decode_python(data)[0] == Fault.NON_CANONICAL
-    assert decode_solidity(data)[0] == Fault.NON_CANONICAL
+    assert decode_python(data)[0] == expected
+    assert decode_solidity(data)[0] == expected
 
 
 def test_decode_account__empty_table__bad_index() -> None:

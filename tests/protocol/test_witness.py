@@ -192,53 +192,70 @@ def states(draw: st.DrawFn) -> State:
     return state
 
 
+PLAIN_ACTS = tuple(act for act in Act if act < Act.BEGIN)
+
+
+@st.composite
+def steps(draw: st.DrawFn, act: Act) -> list[Operation]:
+    """One act, led by what the rules want before it: slots and markets are touched before they are
+    set, only accounts that exist have slots."""
+    account, market, slot = draw(account_ids), draw(market_ids), draw(slot_ids)
+    match act:
+        case Act.GET_ACCOUNT:
+            # A queue message may name an account that the tree has no place for.
+            far = st.sampled_from((account, account, account, 1 << 24, (1 << 32) - 1))
+            return [Operation(act, draw(far))]
+        case Act.SET_ACCOUNT:
+            excess = draw(st.sampled_from((0, 0, 0, 1 << 100, 1 << 128)))
+            return [
+                Operation(Act.TOUCH_ACCOUNT, account),
+                Operation(act, account, excess, draw(accounts)),
+            ]
+        case Act.GET_SLOT:
+            return [Operation(Act.TOUCH_ACCOUNT, account), Operation(act, account, slot)]
+        case Act.SET_SLOT:
+            return [
+                Operation(Act.TOUCH_ACCOUNT, account),
+                Operation(Act.GET_SLOT, account, slot),
+                Operation(Act.SET_ACCOUNT, account, 0, draw(accounts)),
+                Operation(act, account, slot, draw(slots)),
+            ]
+        case Act.TOUCH_MARKET | Act.GET_MARKET:
+            return [Operation(act, market, 0, draw(markets))]
+        case Act.SET_MARKET:
+            leaf = draw(markets)
+            return [Operation(Act.TOUCH_MARKET, market, 0, leaf), Operation(act, market, 0, leaf)]
+        case Act.PROCESS_EXIT:
+            return [Operation(act, draw(small), draw(st.integers(0, 3)))]
+        case _:
+            return [Operation(act, account)]
+
+
+@st.composite
+def groups(draw: st.DrawFn, depth: int = 0) -> list[Operation]:
+    """Acts, and groups of acts that are kept or undone."""
+    wanted: list[Operation] = []
+    for _ in range(draw(st.integers(0, 4))):
+        if depth < 3 and draw(st.integers(0, 3)) == 0:
+            end = draw(st.sampled_from((Act.COMMIT, Act.ROLLBACK)))
+            wanted += [Operation(Act.BEGIN), *draw(groups(depth + 1)), Operation(end)]
+        else:
+            wanted += draw(st.sampled_from(PLAIN_ACTS).flatmap(steps))
+    return wanted
+
+
 @st.composite
 def operations(draw: st.DrawFn, state: State) -> list[Operation]:
-    """Calls that keep to the rules: slots and markets are touched before they are set, groups end,
-    messages come in order."""
+    """Calls that keep to the rules of the state's functions; messages come in order."""
     wanted: list[Operation] = []
-    groups = 0
     message = state.globals.queue_index
-    for _ in range(draw(st.integers(0, 14))):
-        act = draw(st.sampled_from(Act))
-        account, market = draw(account_ids), draw(market_ids)
-        match act:
-            case Act.TOUCH_ACCOUNT | Act.GET_ACCOUNT:
-                far = st.sampled_from((account, account, account, 1 << 24, (1 << 32) - 1))
-                place = draw(far) if act == Act.GET_ACCOUNT else account
-                wanted.append(Operation(act, place))
-            case Act.SET_ACCOUNT:
-                wanted.append(Operation(Act.TOUCH_ACCOUNT, account))
-                excess = draw(st.sampled_from((0, 0, 0, 1 << 100, 1 << 128)))
-                wanted.append(Operation(act, account, excess, draw(accounts)))
-            case Act.GET_SLOT | Act.SET_SLOT:
-                slot = draw(slot_ids)
-                wanted.append(Operation(Act.TOUCH_ACCOUNT, account))
-                wanted.append(Operation(Act.GET_SLOT, account, slot))
-                if act == Act.SET_SLOT:
-                    # Only accounts that exist have slots.
-                    wanted.append(Operation(Act.SET_ACCOUNT, account, 0, draw(accounts)))
-                    wanted.append(Operation(act, account, slot, draw(slots)))
-            case Act.TOUCH_MARKET | Act.GET_MARKET:
-                wanted.append(Operation(act, market, 0, draw(markets)))
-            case Act.SET_MARKET:
-                leaf = draw(markets)
-                wanted.append(Operation(Act.TOUCH_MARKET, market, 0, leaf))
-                wanted.append(Operation(act, market, 0, leaf))
-            case Act.GET_MESSAGE:
-                if message in state.messages:
-                    wanted.append(Operation(act, message))
-                    message += 1
-            case Act.PROCESS_EXIT:
-                wanted.append(Operation(act, draw(small), draw(st.integers(0, 3))))
-            case Act.BEGIN:
-                groups += 1
-                wanted.append(Operation(act))
-            case Act.COMMIT | Act.ROLLBACK:
-                if groups:
-                    groups -= 1
-                    wanted.append(Operation(act))
-    return wanted + [Operation(Act.COMMIT)] * groups
+    for operation in draw(groups()):
+        if operation.act != Act.GET_MESSAGE:
+            wanted.append(operation)
+        elif message in state.messages:
+            wanted.append(Operation(Act.GET_MESSAGE, message))
+            message += 1
+    return wanted
 
 
 def operate(state: State, operation: Operation) -> None:
@@ -429,6 +446,84 @@ def small_state() -> State:
     compute_state_root(state)
     reset_meter(state)
     return state
+
+
+def rich_run() -> Run:
+    """A chunk that opens several leaves of every tree."""
+    state = small_state()
+    other = small_state().slots[AccountId(1)][SlotId(4)]
+    for slot in (5, 9, 4095):
+        set_slot(state, AccountId(1), SlotId(slot), replace(other, filled=slot))
+    for market in (4, 6, 7, 900):
+        set_market(state, MarketId(market), Grid((Scenario(market, 0, 1),)))
+    for amount in (1, 2, 3):
+        process_exit(state, Exit(0, Address(b"\x07" * 20), amount))
+    compute_state_root(state)
+    reset_meter(state)
+    wanted = [
+        Operation(Act.GET_ACCOUNT, 1),
+        Operation(Act.GET_ACCOUNT, 2),
+        Operation(Act.GET_SLOT, 1, 4),
+        Operation(Act.GET_SLOT, 1, 9),
+        Operation(Act.TOUCH_MARKET, 5, 0, Grid(())),
+        Operation(Act.TOUCH_MARKET, 900, 0, Grid(())),
+        Operation(Act.PROCESS_EXIT, 8, 0),
+        Operation(Act.PROCESS_EXIT, 9, 0),
+    ]
+    return run(state, wanted)
+
+
+def test_validate_witness__any_bit_flipped__reverts() -> None:
+    done = rich_run()
+    assert len(harness().call("open", done.witness, done.root_before)) == 8
+    for at in range(len(done.witness) * 8):
+        forged = bytearray(done.witness)
+        forged[at // 8] ^= 0x80 >> at % 8
+        with pytest.raises(RevertError):
+            harness().call("open", bytes(forged), done.root_before)
+
+
+def test_decode_witness__trailing_byte__reverts() -> None:
+    done = rich_run()
+    for forged in (done.witness + b"\x00", done.witness[:-1]):
+        with pytest.raises(RevertError, match=r"Witness_(WrongLength|BadSiblings)"):
+            harness().call("open", forged, done.root_before)
+
+
+def test_rollback__nested_groups__as_if_never_done() -> None:
+    state = small_state()
+    before = compute_state_root(state)
+    account = replace(state.accounts[AccountId(1)], cash=7)
+    slot = replace(state.slots[AccountId(1)][SlotId(4)], filled=2)
+    grid = Grid(())
+    wanted = [
+        Operation(Act.GET_ACCOUNT, 1),
+        Operation(Act.GET_SLOT, 1, 4),
+        Operation(Act.GET_SLOT, 1, 5),
+        Operation(Act.TOUCH_ACCOUNT, 3),
+        Operation(Act.TOUCH_MARKET, 5, 0, grid),
+        Operation(Act.TOUCH_MARKET, 6, 0, grid),
+        Operation(Act.BEGIN),
+        Operation(Act.SET_ACCOUNT, 1, 0, account),
+        Operation(Act.BEGIN),
+        Operation(Act.SET_ACCOUNT, 1, 1, account),
+        Operation(Act.SET_ACCOUNT, 3, 0, account),
+        Operation(Act.SET_SLOT, 1, 4, slot),
+        Operation(Act.PROCESS_EXIT, 1, 0),
+        Operation(Act.ROLLBACK),
+        Operation(Act.SET_SLOT, 1, 5, slot),
+        Operation(Act.SET_MARKET, 5, 0, grid),
+        Operation(Act.BEGIN),
+        Operation(Act.SET_MARKET, 6, 0, grid),
+        Operation(Act.PROCESS_EXIT, 2, 0),
+        Operation(Act.COMMIT),
+        Operation(Act.ROLLBACK),
+    ]
+    done = run(state, wanted)
+    assert done.root_after == before
+    plain = [operation.plain() for operation in wanted]
+    _, fault, root, _ = harness().call("run", done.witness, before, plain)
+    assert (fault, root) == (Fault.NONE, before)
 
 
 @pytest.mark.parametrize(
