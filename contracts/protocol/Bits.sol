@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 
 // Bit strings, most significant bit first: the base of the codec.
 //
@@ -37,7 +37,7 @@ function remaining(BitReader memory reader) pure returns (uint256) {
 
 /// @dev Note a broken rule, unless one is noted already.
 function fail(BitReader memory reader, Fault fault) pure {
-    if (reader.fault == Fault.NONE) reader.fault = fault;
+    if (!isFault(reader.fault)) reader.fault = fault;
 }
 
 /// @dev Read `width` bits as an unsigned integer. TRUNCATED when fewer bits are left.

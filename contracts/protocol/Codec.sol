@@ -11,7 +11,7 @@ import {
     remaining
 } from "./Bits.sol";
 import {ACCOUNT_DEPTH, MARKET_DEPTH, MAX_SIGNERS, SLOT_DEPTH} from "./Constants.sol";
-import {Fault} from "./Fault.sol";
+import {Fault, isFault} from "./Fault.sol";
 import {
     Fill,
     Kind,
@@ -68,15 +68,17 @@ struct Decoder {
 /// @dev Read a strictly ascending table: length, first id, then differences less one. TRUNCATED,
 /// NON_CANONICAL; OUT_OF_RANGE when an id needs more than `width` bits.
 function decodeTable(BitReader memory reader, uint256 width) pure returns (uint256[] memory ids) {
-    uint256 count = decodeNumber(reader, TABLE_BITS);
-    ids = new uint256[](count);
-    uint256 next = 0;
-    for (uint256 i; i < count; ++i) {
-        uint256 value = next + decodeNumber(reader, width);
-        if (value >> width != 0) fail(reader, Fault.OUT_OF_RANGE);
-        if (reader.fault != Fault.NONE) return ids;
-        ids[i] = value;
-        next = value + 1;
+    unchecked {
+        uint256 count = decodeNumber(reader, TABLE_BITS);
+        ids = new uint256[](count);
+        uint256 next = 0;
+        for (uint256 i; i < count; ++i) {
+            uint256 value = next + decodeNumber(reader, width);
+            if (value >> width != 0) fail(reader, Fault.OUT_OF_RANGE);
+            if (isFault(reader.fault)) return ids;
+            ids[i] = value;
+            next = value + 1;
+        }
     }
 }
 
@@ -92,11 +94,13 @@ function decodeHeader(bytes memory data) pure returns (Decoder memory decoder, F
 
 /// @dev Read a reference into a table of `size` entries. TRUNCATED; BAD_INDEX when there is no such entry.
 function decodeIndex(BitReader memory reader, uint256 size) pure returns (uint256 index) {
-    uint256 width = 0;
-    // As many bits as the last index needs.
-    while (size > 1 << width) ++width;
-    index = decodeBits(reader, width);
-    if (index >= size) fail(reader, Fault.BAD_INDEX);
+    unchecked {
+        uint256 width = 0;
+        // As many bits as the last index needs.
+        while (size > 1 << width) ++width;
+        index = decodeBits(reader, width);
+        if (index >= size) fail(reader, Fault.BAD_INDEX);
+    }
 }
 
 /// @dev Read an account reference.
@@ -123,24 +127,26 @@ function decodeOrder(Decoder memory decoder, uint256 market, bool isBuy)
     pure
     returns (Order memory order)
 {
-    BitReader memory reader = decoder.reader;
-    order.market = market;
-    order.isBuy = isBuy;
-    order.price = decodeDecimal(reader, PRICE_BITS);
-    order.size = decodeNumber(reader, LOTS_BITS);
-    order.nonce = decodeNumber(reader, NONCE_BITS);
-    order.epoch = decodeNumber(reader, EPOCH_BITS);
-    uint256 expiry = decoder.clock + decodeNumber(reader, EXPIRY_BITS);
-    if (expiry >> CLOCK_BITS != 0) fail(reader, Fault.OUT_OF_RANGE);
-    order.expiry = expiry;
-    uint256 timeInForce = decodeBits(reader, 2);
-    if (timeInForce > uint256(TimeInForce.FOK)) {
-        fail(reader, Fault.NON_CANONICAL);
-        return order;
+    unchecked {
+        BitReader memory reader = decoder.reader;
+        order.market = market;
+        order.isBuy = isBuy;
+        order.price = decodeDecimal(reader, PRICE_BITS);
+        order.size = decodeNumber(reader, LOTS_BITS);
+        order.nonce = decodeNumber(reader, NONCE_BITS);
+        order.epoch = decodeNumber(reader, EPOCH_BITS);
+        uint256 expiry = decoder.clock + decodeNumber(reader, EXPIRY_BITS);
+        if (expiry >> CLOCK_BITS != 0) fail(reader, Fault.OUT_OF_RANGE);
+        order.expiry = expiry;
+        uint256 timeInForce = decodeBits(reader, 2);
+        if (timeInForce > uint256(TimeInForce.FOK)) {
+            fail(reader, Fault.NON_CANONICAL);
+            return order;
+        }
+        order.timeInForce = TimeInForce(timeInForce);
+        order.postOnly = decodeBits(reader, 1) == 1;
+        order.reduceOnly = decodeBits(reader, 1) == 1;
     }
-    order.timeInForce = TimeInForce(timeInForce);
-    order.postOnly = decodeBits(reader, 1) == 1;
-    order.reduceOnly = decodeBits(reader, 1) == 1;
 }
 
 /// @dev Read a fill: market, accounts, slots, side, lots, then each order that is posted here.
@@ -192,59 +198,65 @@ function decodeSetTradingKey(Decoder memory decoder) pure {
 /// An age is seconds before the chunk's clock, so that a price from the future has no encoding; one older
 /// than the clock itself is NON_CANONICAL.
 function decodeObserve(Decoder memory decoder) pure {
-    BitReader memory reader = decoder.reader;
-    Observe memory observe = decoder.transaction.observe;
-    observe.market = decodeMarket(decoder);
-    uint256 bitmap = decodeBits(reader, MAX_SIGNERS);
-    if (!decoder.hasObservations) {
-        observe.observations = new Observation[](MAX_SIGNERS);
-        decoder.hasObservations = true;
-    }
-    Observation[] memory observations = observe.observations;
-    // The array has MAX_SIGNERS places, whatever its length says. Here it is all of them...
-    assembly ("memory-safe") {
-        mstore(observations, MAX_SIGNERS)
-    }
-    uint256 count = 0;
-    for (uint256 signer; signer < MAX_SIGNERS; ++signer) {
-        if ((bitmap >> signer) & 1 == 0) continue;
-        Observation memory entry = observations[count++];
-        uint256 price = decodeDecimal(reader, PRICE_BITS);
-        uint256 age = decodeNumber(reader, AGE_BITS);
-        if (age > decoder.clock) {
-            fail(reader, Fault.NON_CANONICAL);
-            return;
+    unchecked {
+        BitReader memory reader = decoder.reader;
+        Observe memory observe = decoder.transaction.observe;
+        observe.market = decodeMarket(decoder);
+        uint256 bitmap = decodeBits(reader, MAX_SIGNERS);
+        if (!decoder.hasObservations) {
+            observe.observations = new Observation[](MAX_SIGNERS);
+            decoder.hasObservations = true;
         }
-        entry.signer = signer;
-        entry.price = price;
-        entry.time = decoder.clock - age;
-    }
-    // ... and from here on those that were read.
-    assembly ("memory-safe") {
-        mstore(observations, count)
+        Observation[] memory observations = observe.observations;
+        // The array has MAX_SIGNERS places, whatever its length says. Here it is all of them...
+        assembly ("memory-safe") {
+            mstore(observations, MAX_SIGNERS)
+        }
+        uint256 count = 0;
+        for (uint256 signer; signer < MAX_SIGNERS; ++signer) {
+            if ((bitmap >> signer) & 1 == 0) continue;
+            Observation memory entry = observations[count++];
+            uint256 price = decodeDecimal(reader, PRICE_BITS);
+            uint256 age = decodeNumber(reader, AGE_BITS);
+            if (age > decoder.clock) {
+                fail(reader, Fault.NON_CANONICAL);
+                return;
+            }
+            entry.signer = signer;
+            entry.price = price;
+            entry.time = decoder.clock - age;
+        }
+        // ... and from here on those that were read.
+        assembly ("memory-safe") {
+            mstore(observations, count)
+        }
     }
 }
 
 /// @dev Read a mark: first series, number of further ones.
 function decodeMark(Decoder memory decoder) pure {
-    Mark memory mark = decoder.transaction.mark;
-    mark.market = decodeMarket(decoder);
-    mark.count = decodeNumber(decoder.reader, COUNT_BITS) + 1;
+    unchecked {
+        Mark memory mark = decoder.transaction.mark;
+        mark.market = decodeMarket(decoder);
+        mark.count = decodeNumber(decoder.reader, COUNT_BITS) + 1;
+    }
 }
 
 /// @dev Check what follows the end mark: zero padding and nothing else, every table entry used.
 /// TRAILING_BYTES; NON_CANONICAL for padding that is not zero or an unused table entry.
 function decodeEnd(Decoder memory decoder) pure {
-    BitReader memory reader = decoder.reader;
-    if (remaining(reader) >= 8) {
-        fail(reader, Fault.TRAILING_BYTES);
-        return;
+    unchecked {
+        BitReader memory reader = decoder.reader;
+        if (remaining(reader) >= 8) {
+            fail(reader, Fault.TRAILING_BYTES);
+            return;
+        }
+        if (
+            decodeBits(reader, remaining(reader)) != 0
+                || decoder.usedAccounts != (1 << decoder.accounts.length) - 1
+                || decoder.usedMarkets != (1 << decoder.markets.length) - 1
+        ) fail(reader, Fault.NON_CANONICAL);
     }
-    if (
-        decodeBits(reader, remaining(reader)) != 0
-            || decoder.usedAccounts != (1 << decoder.accounts.length) - 1
-            || decoder.usedMarkets != (1 << decoder.markets.length) - 1
-    ) fail(reader, Fault.NON_CANONICAL);
 }
 
 /// @dev Read the next transaction into `decoder.transaction`; END at the end mark, whose padding is then
@@ -252,7 +264,7 @@ function decodeEnd(Decoder memory decoder) pure {
 function decodeTransaction(Decoder memory decoder) pure returns (Kind kind, Fault fault) {
     BitReader memory reader = decoder.reader;
     uint256 number = decodeBits(reader, KIND_BITS);
-    if (reader.fault != Fault.NONE) return (Kind.END, reader.fault);
+    if (isFault(reader.fault)) return (Kind.END, reader.fault);
     if (number > uint256(Kind.MARK)) return (Kind.END, Fault.UNKNOWN_KIND);
     kind = Kind(number);
     if (kind == Kind.END) {

@@ -8,14 +8,10 @@ import {
     Exit,
     Globals,
     Grid,
-    Order,
     Position,
     Scenario,
     Series,
-    SeriesKind,
-    SeriesStatus,
     Slot,
-    TimeInForce,
     Underlying,
     UnderlyingParams
 } from "./Types.sol";
@@ -23,11 +19,13 @@ import {
 // Leaf encodings: fixed-width big-endian fields behind a tag byte, one form per value.
 //
 // `encode` also returns OUT_OF_RANGE when a value does not fit its field; the encoding then means nothing.
-// Fields are written from left to right, each with one word store: what a store writes behind its field,
-// the next one overwrites, and the last one's surplus lands in slack behind the encoding. `decode` reads
-// each field with one word load; how many entries a list has follows from the encoding's length, so nothing
-// is read out of bounds. What the fields say is not checked: a leaf of a witness is real once the root is
-// shown to be right.
+// How many entries a list has, `decode` takes from the encoding's length, so nothing is read out of bounds.
+// It does not check what the fields say: a leaf of a witness is real once the root is shown to be right.
+//
+// A run of fields that stand in the order of their struct is given by its format: from the left, a byte with
+// the width of each field, plus 0x80 when it is signed. Fields are written from left to right, each with one
+// word store: what a store writes behind its field, the next one overwrites, and the last one's surplus
+// lands in slack behind the encoding. They are read likewise, each with one word load.
 
 uint256 constant ACCOUNT_TAG = 0x41;
 uint256 constant COMMITTEE_TAG = 0x43;
@@ -52,6 +50,19 @@ uint256 constant EXIT_BYTES = 39;
 uint256 constant GLOBALS_BYTES = 207;
 uint256 constant PARAMS_BYTES = 68;
 
+// Spot shock, vol shock, weight.
+bytes32 constant SCENARIO_FORMAT = hex"848104";
+// Committee, grid, tick, fourteen rates and ages.
+bytes32 constant PARAMS_FORMAT = hex"0202080404040404040404040404040404";
+// Index, its time, pending index, end of the halt.
+bytes32 constant PRICES_FORMAT = hex"08050805";
+// Kind, status, underlying, expiry, strike, mark, its index, its time, carry, open interest, risk entries.
+bytes32 constant SERIES_FORMAT = hex"0101020208080805900801";
+// Asset, recipient, amount.
+bytes32 constant EXIT_FORMAT = hex"021410";
+// Three roots, two counts, clock, queue index, four sums of money and deposits, skipped, fee levels.
+bytes32 constant GLOBALS_FORMAT = hex"2020200404050810101010080808";
+
 /// @dev Return a leaf's hash: hashed twice, so that its preimage is never 64 bytes long.
 function hashLeaf(bytes memory encoding) pure returns (bytes32 leafHash) {
     assembly ("memory-safe") {
@@ -66,13 +77,14 @@ function encodeAccount(Account memory account, bytes32 slotRoot)
     returns (bytes memory encoding, Fault)
 {
     Position[] memory positions = account.positions;
-    encoding = _allocate(ACCOUNT_HEAD_BYTES + positions.length * POSITION_BYTES);
-    // Bits that do not fit their fields.
-    uint256 excess = positions.length >> 8;
-    // The eight words of an account and the three of a position stand in the order of their fields.
+    uint256 count = positions.length;
+    unchecked {
+        encoding = _allocate(ACCOUNT_TAG, ACCOUNT_HEAD_BYTES + count * POSITION_BYTES);
+    }
+    uint256 excess = count >> 8;
+    // What `_storeFields` does, without a loop over the format: accounts are most of what a proof encodes.
     assembly ("memory-safe") {
         let to := add(encoding, 0x20)
-        mstore8(to, ACCOUNT_TAG)
         mstore(add(to, 1), shl(96, mload(account)))
         mstore(add(to, 21), shl(96, mload(add(account, 0x20))))
         let value := mload(add(account, 0x40)) // keyExpiry
@@ -91,11 +103,10 @@ function encodeAccount(Account memory account, bytes32 slotRoot)
         excess := or(excess, shr(40, value))
         mstore(add(to, 74), shl(216, value))
         mstore(add(to, 79), slotRoot)
-        let from := add(positions, 0x20)
-        let end := add(from, shl(5, mload(positions)))
-        mstore8(add(to, 111), mload(positions))
+        mstore8(add(to, 111), count)
         to := add(to, ACCOUNT_HEAD_BYTES)
-        for {} lt(from, end) { from := add(from, 0x20) } {
+        let from := add(positions, 0x20)
+        for { let end := add(from, shl(5, count)) } lt(from, end) { from := add(from, 0x20) } {
             let position := mload(from)
             let series := mload(position)
             let size := mload(add(position, 0x20))
@@ -117,20 +128,16 @@ function decodeAccount(bytes memory encoding)
     pure
     returns (Account memory account, bytes32 slotRoot)
 {
-    // The account's eight words are the return variable's; its positions are laid out behind what is
-    // allocated: the array, then the structs that it points to, three words each.
+    uint256 count = _count(encoding, ACCOUNT_HEAD_BYTES, POSITION_BYTES);
+    // Positions are laid out behind what is allocated: the array, then the structs that it points to, three
+    // words each. Their 26 bytes fit one word.
     assembly ("memory-safe") {
         let from := add(encoding, 0x20)
-        let count := mload(encoding)
-        count := mul(
-            gt(count, ACCOUNT_HEAD_BYTES),
-            div(sub(count, ACCOUNT_HEAD_BYTES), POSITION_BYTES)
-        )
         mstore(account, shr(96, mload(add(from, 1))))
         mstore(add(account, 0x20), shr(96, mload(add(from, 21))))
         mstore(add(account, 0x40), shr(216, mload(add(from, 41))))
         mstore(add(account, 0x60), shr(192, mload(add(from, 46))))
-        mstore(add(account, 0x80), signextend(15, shr(128, mload(add(from, 54)))))
+        mstore(add(account, 0x80), sar(128, mload(add(from, 54))))
         mstore(add(account, 0xa0), shr(224, mload(add(from, 70))))
         mstore(add(account, 0xc0), shr(216, mload(add(from, 74))))
         slotRoot := mload(add(from, 79))
@@ -144,8 +151,8 @@ function decodeAccount(bytes memory encoding)
             let word := mload(from)
             mstore(to, position)
             mstore(position, shr(240, word))
-            mstore(add(position, 0x20), signextend(7, shr(176, word)))
-            mstore(add(position, 0x40), signextend(15, shr(48, word)))
+            mstore(add(position, 0x20), sar(192, shl(16, word)))
+            mstore(add(position, 0x40), sar(128, shl(80, word)))
             position := add(position, 0x60)
             from := add(from, POSITION_BYTES)
         }
@@ -155,40 +162,50 @@ function decodeAccount(bytes memory encoding)
 
 /// @dev Encode the leaf of an order slot.
 function encodeSlot(Slot memory slot) pure returns (bytes memory encoding, Fault) {
-    Order memory order = slot.order;
-    uint256 filled = slot.filled;
-    // Bits that do not fit their fields.
-    uint256 excess = (order.nonce >> 32) | (order.epoch >> 32) | (order.market >> 16)
-        | (order.price >> 64) | (order.size >> 32) | (order.expiry >> 40) | (filled >> 32);
-    uint256 flags = (order.isBuy ? 1 : 0) | (uint256(order.timeInForce) << 1)
-        | (order.postOnly ? 8 : 0) | (order.reduceOnly ? 16 : 0);
-    encoding = _allocate(SLOT_BYTES);
-    _store(
-        encoding,
-        0,
-        (SLOT_TAG << 248) | (order.nonce << 216) | (order.epoch << 184) | (order.market << 168)
-            | (flags << 160) | (order.price << 96) | (order.size << 64) | (order.expiry << 24)
-    );
-    _store(encoding, 29, filled << 224);
+    encoding = _allocate(SLOT_TAG, SLOT_BYTES);
+    uint256 excess;
+    // The ten words of an order, then what is filled; flags are read as numbers.
+    assembly ("memory-safe") {
+        let order := mload(slot)
+        let market := mload(order)
+        let price := mload(add(order, 0x40))
+        let size := mload(add(order, 0x60))
+        let nonce := mload(add(order, 0x80))
+        let epoch := mload(add(order, 0xa0))
+        let expiry := mload(add(order, 0xc0))
+        let filled := mload(add(slot, 0x20))
+        let flags := or(mload(add(order, 0x20)), shl(1, mload(add(order, 0xe0))))
+        flags := or(flags, shl(3, mload(add(order, 0x100))))
+        flags := or(flags, shl(4, mload(add(order, 0x120))))
+        excess := or(shr(32, or(or(nonce, epoch), or(size, filled))), shr(64, price))
+        excess := or(excess, or(shr(16, market), shr(40, expiry)))
+        let word := or(or(shl(224, nonce), shl(192, epoch)), or(shl(176, market), shl(168, flags)))
+        word := or(word, or(or(shl(104, price), shl(72, size)), shl(32, expiry)))
+        let to := add(encoding, 0x21)
+        mstore(to, or(word, filled))
+    }
     return (encoding, _toFault(excess));
 }
 
 /// @dev Return the slot; the mirror of `encodeSlot`.
 function decodeSlot(bytes memory encoding) pure returns (Slot memory slot) {
-    uint256 word = _load(encoding, 0);
-    uint256 flags = uint8(word >> 160);
-    Order memory order = slot.order;
-    order.market = uint16(word >> 168);
-    order.isBuy = flags & 1 == 1;
-    order.price = uint64(word >> 96);
-    order.size = uint32(word >> 64);
-    order.nonce = uint32(word >> 216);
-    order.epoch = uint32(word >> 184);
-    order.expiry = uint40(word >> 24);
-    order.timeInForce = TimeInForce((flags >> 1) & 3);
-    order.postOnly = (flags >> 3) & 1 == 1;
-    order.reduceOnly = (flags >> 4) & 1 == 1;
-    slot.filled = uint32(_load(encoding, 29) >> 224);
+    // All 32 bytes behind the tag.
+    assembly ("memory-safe") {
+        let word := mload(add(encoding, 0x21))
+        let order := mload(slot)
+        let flags := shr(168, word)
+        mstore(order, and(shr(176, word), 0xffff))
+        mstore(add(order, 0x20), and(flags, 1))
+        mstore(add(order, 0x40), and(shr(104, word), 0xffffffffffffffff))
+        mstore(add(order, 0x60), and(shr(72, word), 0xffffffff))
+        mstore(add(order, 0x80), shr(224, word))
+        mstore(add(order, 0xa0), and(shr(192, word), 0xffffffff))
+        mstore(add(order, 0xc0), and(shr(32, word), 0xffffffffff))
+        mstore(add(order, 0xe0), and(shr(1, flags), 3))
+        mstore(add(order, 0x100), and(shr(3, flags), 1))
+        mstore(add(order, 0x120), and(shr(4, flags), 1))
+        mstore(add(slot, 0x20), and(word, 0xffffffff))
+    }
 }
 
 /// @dev Encode the leaf of a risk grid.
@@ -196,16 +213,14 @@ function encodeGrid(Grid memory grid) pure returns (bytes memory encoding, Fault
     Scenario[] memory scenarios = grid.scenarios;
     uint256 count = scenarios.length;
     uint256 excess = count >> 8;
-    encoding = _allocate(GRID_HEAD_BYTES + count * SCENARIO_BYTES);
-    _store(encoding, 0, (GRID_TAG << 248) | (count << 240));
-    uint256 offset = GRID_HEAD_BYTES;
-    for (uint256 i; i < count; ++i) {
-        Scenario memory scenario = scenarios[i];
-        excess |= _excess(scenario.spotShock, 3) | _excess(scenario.volShock, 0)
-        | (scenario.weight >> 32);
-        _store(encoding, offset, uint256(scenario.spotShock) << 224);
-        _store(encoding, offset + 4, (uint256(scenario.volShock) << 248) | (scenario.weight << 216));
-        offset += SCENARIO_BYTES;
+    // No list is so long that its bytes overflow a word. Nor is any below.
+    unchecked {
+        encoding = _allocate(GRID_TAG, GRID_HEAD_BYTES + count * SCENARIO_BYTES);
+        _store(encoding, 1, count << 248);
+        for (uint256 i; i < count; ++i) {
+            uint256 offset = GRID_HEAD_BYTES + i * SCENARIO_BYTES;
+            excess |= _storeFields(encoding, offset, _pointer(scenarios[i]), SCENARIO_FORMAT);
+        }
     }
     return (encoding, _toFault(excess));
 }
@@ -214,14 +229,11 @@ function encodeGrid(Grid memory grid) pure returns (bytes memory encoding, Fault
 function decodeGrid(bytes memory encoding) pure returns (Grid memory grid) {
     uint256 count = _count(encoding, GRID_HEAD_BYTES, SCENARIO_BYTES);
     Scenario[] memory scenarios = new Scenario[](count);
-    uint256 offset = GRID_HEAD_BYTES;
-    for (uint256 i; i < count; ++i) {
-        uint256 word = _load(encoding, offset);
-        Scenario memory scenario = scenarios[i];
-        scenario.spotShock = int32(uint32(word >> 224));
-        scenario.volShock = int8(uint8(word >> 216));
-        scenario.weight = uint32(word >> 184);
-        offset += SCENARIO_BYTES;
+    unchecked {
+        for (uint256 i; i < count; ++i) {
+            uint256 offset = GRID_HEAD_BYTES + i * SCENARIO_BYTES;
+            _loadFields(encoding, offset, _pointer(scenarios[i]), SCENARIO_FORMAT);
+        }
     }
     grid.scenarios = scenarios;
 }
@@ -229,35 +241,42 @@ function decodeGrid(bytes memory encoding) pure returns (Grid memory grid) {
 /// @dev Encode the leaf of an oracle committee.
 function encodeCommittee(Committee memory committee) pure returns (bytes memory encoding, Fault) {
     address[] memory signers = committee.signers;
+    uint256 threshold = committee.threshold;
     uint256 count = signers.length;
-    encoding = _allocate(COMMITTEE_HEAD_BYTES + count * 20);
-    _store(encoding, 0, (COMMITTEE_TAG << 248) | (committee.threshold << 240) | (count << 232));
-    for (uint256 i; i < count; ++i) {
-        _store(encoding, COMMITTEE_HEAD_BYTES + i * 20, uint256(uint160(signers[i])) << 96);
+    unchecked {
+        encoding = _allocate(COMMITTEE_TAG, COMMITTEE_HEAD_BYTES + count * 20);
+        _store(encoding, 1, (threshold << 248) | (count << 240));
+        for (uint256 i; i < count; ++i) {
+            uint256 signer = uint256(uint160(signers[i]));
+            _store(encoding, COMMITTEE_HEAD_BYTES + i * 20, signer << 96);
+        }
     }
-    return (encoding, _toFault((count >> 8) | (committee.threshold >> 8)));
+    return (encoding, _toFault((count | threshold) >> 8));
 }
 
 /// @dev Return the committee; the mirror of `encodeCommittee`.
 function decodeCommittee(bytes memory encoding) pure returns (Committee memory committee) {
     uint256 count = _count(encoding, COMMITTEE_HEAD_BYTES, 20);
     address[] memory signers = new address[](count);
-    for (uint256 i; i < count; ++i) {
-        signers[i] = address(uint160(_load(encoding, COMMITTEE_HEAD_BYTES + i * 20) >> 96));
+    unchecked {
+        for (uint256 i; i < count; ++i) {
+            uint256 word = _load(encoding, COMMITTEE_HEAD_BYTES + i * 20);
+            signers[i] = address(uint160(word >> 96));
+        }
     }
-    committee.threshold = uint8(_load(encoding, 1) >> 248);
+    committee.threshold = _load(encoding, 1) >> 248;
     committee.signers = signers;
 }
 
 /// @dev Encode the 68 bytes of governed parameters inside an underlying's leaf and a Configure message.
 function encodeParams(UnderlyingParams memory params) pure returns (bytes memory encoding, Fault) {
-    encoding = _allocate(PARAMS_BYTES);
-    return (encoding, _toFault(_storeParams(encoding, 0, params)));
+    encoding = _allocate(0, PARAMS_BYTES);
+    return (encoding, _toFault(_storeFields(encoding, 0, _pointer(params), PARAMS_FORMAT)));
 }
 
 /// @dev Return the parameters; the mirror of `encodeParams`.
 function decodeParams(bytes memory encoding) pure returns (UnderlyingParams memory params) {
-    _loadParams(encoding, 0, params);
+    _loadFields(encoding, 0, _pointer(params), PARAMS_FORMAT);
 }
 
 /// @dev Encode the leaf of an underlying.
@@ -265,47 +284,33 @@ function encodeUnderlying(Underlying memory underlying)
     pure
     returns (bytes memory encoding, Fault)
 {
-    encoding = _allocate(UNDERLYING_BYTES);
-    uint256 excess = (underlying.index >> 64) | (underlying.observedAt >> 40)
-        | (underlying.pendingIndex >> 64) | (underlying.haltedUntil >> 40);
-    _store(encoding, 0, UNDERLYING_TAG << 248);
-    excess |= _storeParams(encoding, 1, underlying.params);
-    _store(encoding, 69, (underlying.index << 192) | (underlying.observedAt << 152));
-    _store(encoding, 82, (underlying.pendingIndex << 192) | (underlying.haltedUntil << 152));
+    encoding = _allocate(UNDERLYING_TAG, UNDERLYING_BYTES);
+    uint256 excess = _storeFields(encoding, 1, _pointer(underlying.params), PARAMS_FORMAT);
+    // The first word of the struct points to the parameters.
+    unchecked {
+        excess |= _storeFields(encoding, 69, _pointer(underlying) + 32, PRICES_FORMAT);
+    }
     return (encoding, _toFault(excess));
 }
 
 /// @dev Return the underlying; the mirror of `encodeUnderlying`.
 function decodeUnderlying(bytes memory encoding) pure returns (Underlying memory underlying) {
-    _loadParams(encoding, 1, underlying.params);
-    uint256 word = _load(encoding, 69);
-    underlying.index = word >> 192;
-    underlying.observedAt = uint40(word >> 152);
-    word = _load(encoding, 82);
-    underlying.pendingIndex = word >> 192;
-    underlying.haltedUntil = uint40(word >> 152);
+    _loadFields(encoding, 1, _pointer(underlying.params), PARAMS_FORMAT);
+    unchecked {
+        _loadFields(encoding, 69, _pointer(underlying) + 32, PRICES_FORMAT);
+    }
 }
 
 /// @dev Encode the leaf of a series.
 function encodeSeries(Series memory series) pure returns (bytes memory encoding, Fault) {
     uint256[] memory lanes = series.lanes;
     uint256 count = series.riskCount;
-    // Bits that do not fit their fields. There is a lane for each entry.
-    uint256 excess = (series.underlying >> 16) | (series.expiry >> 16) | (series.strike >> 64)
-        | (series.mark >> 64) | (series.markIndex >> 64) | (series.markedAt >> 40)
-        | _excess(series.carry, 15) | (series.openInterest >> 64) | (count >> 8)
-        | (lanes.length ^ ((count + 1) >> 1));
-    if (excess != 0) return (encoding, Fault.OUT_OF_RANGE);
-    encoding = _allocate(SERIES_HEAD_BYTES + count * RISK_BYTES);
-    _store(
-        encoding,
-        0,
-        (SERIES_TAG << 248) | (uint256(series.kind) << 240) | (uint256(series.status) << 232)
-            | (series.underlying << 216) | (series.expiry << 200) | (series.strike << 136)
-            | (series.mark << 72) | (series.markIndex << 8)
-    );
-    _store(encoding, 31, (series.markedAt << 216) | (uint256(uint128(int128(series.carry))) << 88));
-    _store(encoding, 52, (series.openInterest << 192) | (count << 184));
+    unchecked {
+        // A word of lanes for two entries; else what follows would write past the encoding.
+        if (lanes.length != (count + 1) / 2) return (encoding, Fault.OUT_OF_RANGE);
+        encoding = _allocate(SERIES_TAG, SERIES_HEAD_BYTES + count * RISK_BYTES);
+    }
+    uint256 excess = _storeFields(encoding, 1, _pointer(series), SERIES_FORMAT);
     // Two entries to a word, low half first. Taking the low one off leaves the high one, whatever it
     // borrowed. An odd count's last store puts a zero behind the encoding.
     assembly ("memory-safe") {
@@ -327,21 +332,12 @@ function encodeSeries(Series memory series) pure returns (bytes memory encoding,
 
 /// @dev Return the series; the mirror of `encodeSeries`.
 function decodeSeries(bytes memory encoding) pure returns (Series memory series) {
+    _loadFields(encoding, 1, _pointer(series), SERIES_FORMAT);
     uint256 count = _count(encoding, SERIES_HEAD_BYTES, RISK_BYTES);
-    uint256 word = _load(encoding, 0);
-    series.kind = SeriesKind(uint8(word >> 240));
-    series.status = SeriesStatus(uint8(word >> 232));
-    series.underlying = uint16(word >> 216);
-    series.expiry = uint16(word >> 200);
-    series.strike = uint64(word >> 136);
-    series.mark = uint64(word >> 72);
-    series.markIndex = uint64(word >> 8);
-    word = _load(encoding, 31);
-    series.markedAt = word >> 216;
-    series.carry = int128(uint128(word >> 88));
-    series.openInterest = _load(encoding, 52) >> 192;
-    series.riskCount = count;
-    uint256[] memory lanes = new uint256[]((count + 1) / 2);
+    uint256[] memory lanes;
+    unchecked {
+        lanes = new uint256[]((count + 1) / 2);
+    }
     // Two entries to a word, low half first; bytes behind the encoding count as zero.
     assembly ("memory-safe") {
         let from := add(add(encoding, 0x20), SERIES_HEAD_BYTES)
@@ -354,69 +350,26 @@ function decodeSeries(bytes memory encoding) pure returns (Series memory series)
         }
         if and(count, 1) { mstore(to, sar(192, mload(from))) }
     }
+    series.riskCount = count;
     series.lanes = lanes;
 }
 
 /// @dev Encode the leaf of an exit.
 function encodeExit(Exit memory leaf) pure returns (bytes memory encoding, Fault) {
-    encoding = _allocate(EXIT_BYTES);
-    _store(
-        encoding,
-        0,
-        (EXIT_TAG << 248) | (leaf.asset << 232) | (uint256(uint160(leaf.recipient)) << 72)
-    );
-    _store(encoding, 23, leaf.amount << 128);
-    return (encoding, _toFault((leaf.asset >> 16) | (leaf.amount >> 128)));
+    encoding = _allocate(EXIT_TAG, EXIT_BYTES);
+    return (encoding, _toFault(_storeFields(encoding, 1, _pointer(leaf), EXIT_FORMAT)));
 }
 
 /// @dev Encode the preimage of a state root.
 function encodeGlobals(Globals memory globals) pure returns (bytes memory encoding, Fault) {
-    encoding = _allocate(GLOBALS_BYTES);
-    uint256 insurance = uint256(globals.insurance);
-    uint256 excess = (globals.accountCount >> 32) | (globals.exitCount >> 32)
-        | (globals.clock >> 40) | (globals.queueIndex >> 64) | (insurance >> 128)
-        | (globals.feePool >> 128) | (globals.deposited >> 128) | (globals.withdrawn >> 128)
-        | (globals.skipped >> 64) | (globals.baseFeeLevel >> 64) | (globals.blobFeeLevel >> 64);
-    _store(encoding, 0, (GLOBALS_TAG << 248) | (GLOBALS_VERSION << 240));
-    _store(encoding, 2, uint256(globals.accountsRoot));
-    _store(encoding, 34, uint256(globals.marketsRoot));
-    _store(encoding, 66, uint256(globals.exitsRoot));
-    _store(
-        encoding,
-        98,
-        (globals.accountCount << 224) | (globals.exitCount << 192) | (globals.clock << 152)
-            | (globals.queueIndex << 88)
-    );
-    _store(encoding, 119, (insurance << 128) | globals.feePool);
-    _store(encoding, 151, (globals.deposited << 128) | globals.withdrawn);
-    _store(
-        encoding,
-        183,
-        (globals.skipped << 192) | (globals.baseFeeLevel << 128) | (globals.blobFeeLevel << 64)
-    );
-    return (encoding, _toFault(excess));
+    encoding = _allocate(GLOBALS_TAG, GLOBALS_BYTES);
+    _store(encoding, 1, GLOBALS_VERSION << 248);
+    return (encoding, _toFault(_storeFields(encoding, 2, _pointer(globals), GLOBALS_FORMAT)));
 }
 
-/// @dev Return the globals; the mirror of `encodeGlobals`, whose length the caller has checked.
+/// @dev Return the globals; the mirror of `encodeGlobals`.
 function decodeGlobals(bytes memory encoding) pure returns (Globals memory globals) {
-    globals.accountsRoot = bytes32(_load(encoding, 2));
-    globals.marketsRoot = bytes32(_load(encoding, 34));
-    globals.exitsRoot = bytes32(_load(encoding, 66));
-    uint256 word = _load(encoding, 98);
-    globals.accountCount = word >> 224;
-    globals.exitCount = uint32(word >> 192);
-    globals.clock = uint40(word >> 152);
-    globals.queueIndex = uint64(word >> 88);
-    word = _load(encoding, 119);
-    globals.insurance = int256(word >> 128);
-    globals.feePool = uint128(word);
-    word = _load(encoding, 151);
-    globals.deposited = word >> 128;
-    globals.withdrawn = uint128(word);
-    word = _load(encoding, 183);
-    globals.skipped = word >> 192;
-    globals.baseFeeLevel = uint64(word >> 128);
-    globals.blobFeeLevel = uint64(word >> 64);
+    _loadFields(encoding, 2, _pointer(globals), GLOBALS_FORMAT);
 }
 
 /// @dev Return the state root.
@@ -425,12 +378,57 @@ function hashGlobals(Globals memory globals) pure returns (bytes32, Fault) {
     return (keccak256(encoding), fault);
 }
 
-/// @dev Allocate an encoding with a word of slack behind it. Nothing is zeroed.
-function _allocate(uint256 length) pure returns (bytes memory encoding) {
+/// @dev Allocate an encoding with a word of slack behind it, and write its tag. Nothing is zeroed.
+function _allocate(uint256 tag, uint256 length) pure returns (bytes memory encoding) {
     assembly ("memory-safe") {
         encoding := mload(0x40)
         mstore(encoding, length)
+        mstore(add(encoding, 0x20), shl(248, tag))
         mstore(0x40, add(encoding, and(add(length, 0x5f), not(0x1f))))
+    }
+}
+
+/// @dev Write a run of fields at `offset` of an encoding, from the words at `from` on. Returns bits that do
+/// not fit.
+function _storeFields(bytes memory encoding, uint256 offset, uint256 from, bytes32 format)
+    pure
+    returns (uint256 excess)
+{
+    assembly ("memory-safe") {
+        let to := add(add(encoding, 0x20), offset)
+        for {} format { format := shl(8, format) } {
+            let width := byte(0, format)
+            let value := mload(from)
+            switch gt(width, 0x7f)
+            case 0 { excess := or(excess, shr(shl(3, width), value)) }
+            default {
+                width := sub(width, 0x80)
+                excess := or(excess, xor(value, signextend(sub(width, 1), value)))
+            }
+            mstore(to, shl(sub(256, shl(3, width)), value))
+            to := add(to, width)
+            from := add(from, 0x20)
+        }
+    }
+}
+
+/// @dev Read a run of fields at `offset` of an encoding into the words at `to`, which are allocated.
+function _loadFields(bytes memory encoding, uint256 offset, uint256 to, bytes32 format) pure {
+    assembly ("memory-safe") {
+        let from := add(add(encoding, 0x20), offset)
+        for {} format { format := shl(8, format) } {
+            let width := byte(0, format)
+            let value := mload(from)
+            switch gt(width, 0x7f)
+            case 0 { value := shr(sub(256, shl(3, width)), value) }
+            default {
+                width := sub(width, 0x80)
+                value := sar(sub(256, shl(3, width)), value)
+            }
+            mstore(to, value)
+            from := add(from, width)
+            to := add(to, 0x20)
+        }
     }
 }
 
@@ -450,13 +448,8 @@ function _load(bytes memory encoding, uint256 offset) pure returns (uint256 word
 
 /// @dev Entries of `size` bytes that follow a head.
 function _count(bytes memory encoding, uint256 head, uint256 size) pure returns (uint256) {
-    return encoding.length < head ? 0 : (encoding.length - head) / size;
-}
-
-/// @dev Not zero when a signed value does not fit `highestByte + 1` bytes.
-function _excess(int256 value, uint256 highestByte) pure returns (uint256 excess) {
-    assembly ("memory-safe") {
-        excess := xor(value, signextend(highestByte, value))
+    unchecked {
+        return encoding.length < head ? 0 : (encoding.length - head) / size;
     }
 }
 
@@ -464,47 +457,38 @@ function _toFault(uint256 excess) pure returns (Fault) {
     return excess == 0 ? Fault.NONE : Fault.OUT_OF_RANGE;
 }
 
-/// @dev Write parameters at `offset`: two of two bytes, one of eight, fourteen of four. Returns bits that do
-/// not fit.
-function _storeParams(bytes memory encoding, uint256 offset, UnderlyingParams memory params)
-    pure
-    returns (uint256 excess)
-{
-    // The seventeen words of the struct stand in the order of the fields.
+function _pointer(Scenario memory scenario) pure returns (uint256 pointer) {
     assembly ("memory-safe") {
-        let to := add(add(encoding, 0x20), offset)
-        let value := mload(params)
-        excess := shr(16, value)
-        mstore(to, shl(240, value))
-        value := mload(add(params, 0x20))
-        excess := or(excess, shr(16, value))
-        mstore(add(to, 2), shl(240, value))
-        value := mload(add(params, 0x40))
-        excess := or(excess, shr(64, value))
-        mstore(add(to, 4), shl(192, value))
-        to := add(to, 12)
-        let from := add(params, 0x60)
-        for { let end := add(params, 0x220) } lt(from, end) { from := add(from, 0x20) } {
-            value := mload(from)
-            excess := or(excess, shr(32, value))
-            mstore(to, shl(224, value))
-            to := add(to, 4)
-        }
+        pointer := scenario
     }
 }
 
-/// @dev Read what `_storeParams` writes.
-function _loadParams(bytes memory encoding, uint256 offset, UnderlyingParams memory params) pure {
+function _pointer(UnderlyingParams memory params) pure returns (uint256 pointer) {
     assembly ("memory-safe") {
-        let from := add(add(encoding, 0x20), offset)
-        mstore(params, shr(240, mload(from)))
-        mstore(add(params, 0x20), shr(240, mload(add(from, 2))))
-        mstore(add(params, 0x40), shr(192, mload(add(from, 4))))
-        from := add(from, 12)
-        let to := add(params, 0x60)
-        for { let end := add(params, 0x220) } lt(to, end) { to := add(to, 0x20) } {
-            mstore(to, shr(224, mload(from)))
-            from := add(from, 4)
-        }
+        pointer := params
+    }
+}
+
+function _pointer(Underlying memory underlying) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := underlying
+    }
+}
+
+function _pointer(Series memory series) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := series
+    }
+}
+
+function _pointer(Exit memory leaf) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := leaf
+    }
+}
+
+function _pointer(Globals memory globals) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := globals
     }
 }

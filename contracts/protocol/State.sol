@@ -19,18 +19,8 @@ import {
     WEIGHT_POSITION_GAS,
     WEIGHT_SLOT_GAS
 } from "./Constants.sol";
-import {Fault} from "./Fault.sol";
-import {
-    ACCOUNT_HEAD_BYTES,
-    COMMITTEE_HEAD_BYTES,
-    GRID_HEAD_BYTES,
-    POSITION_BYTES,
-    RISK_BYTES,
-    SCENARIO_BYTES,
-    SERIES_HEAD_BYTES,
-    SLOT_BYTES,
-    UNDERLYING_BYTES
-} from "./Leaf.sol";
+import {Fault, isFault} from "./Fault.sol";
+import {ACCOUNT_HEAD_BYTES, POSITION_BYTES, SLOT_BYTES} from "./Leaf.sol";
 import {
     Account,
     Committee,
@@ -125,6 +115,7 @@ struct MarketEntry {
     bool isTouched;
     uint256 original; // The leaf as the witness has it: where it is in memory, 0 for none.
     bytes32 leafHash; // Of the original.
+    uint256 size; // Of the original, encoded.
 }
 
 /// @dev The part of the rollup's state that a witness opens. Roots in `globals` are those before the chunk.
@@ -143,7 +134,7 @@ struct State {
     uint256 accountSiblings; // Of the account tree: where they are in calldata. So are the two below.
     uint256 marketSiblings;
     uint256 exitSiblings;
-    bytes buffer; // For one leaf at a time, encoded.
+    bool isChanged; // Whether the roots after the chunk are asked for, not only those before it.
 }
 
 /// @dev What `rollback` goes back to.
@@ -193,10 +184,13 @@ function resetMeter(State memory state) pure {
 /// could no longer be proven within the bounds.
 function charge(State memory state, uint256 gasUnits, uint256 witness) pure returns (Fault) {
     Meter memory meter = state.meter;
-    meter.gas += gasUnits + witness * WEIGHT_BYTE_GAS;
-    meter.witness += witness;
-    if (meter.gas > MAX_CHUNK_GAS || meter.witness > MAX_CHUNK_WITNESS) return Fault.OVERWEIGHT;
-    return Fault.NONE;
+    // Callers add lengths and weights, all of them far below 2^64.
+    unchecked {
+        meter.gas += gasUnits + witness * WEIGHT_BYTE_GAS;
+        meter.witness += witness;
+    }
+    bool isOver = meter.gas > MAX_CHUNK_GAS || meter.witness > MAX_CHUNK_WITNESS;
+    return isOver ? Fault.OVERWEIGHT : Fault.NONE;
 }
 
 /// @dev Charge the `ordinal`-th distinct leaf (from 1) of a tree: its bytes and its new siblings.
@@ -211,13 +205,15 @@ function chargeLeaf(
     uint256 ordinal
 ) pure returns (Fault) {
     uint256 siblings = depth;
-    while (ordinal > 1) {
-        ordinal >>= 1;
-        --siblings;
+    unchecked {
+        while (ordinal > 1) {
+            ordinal >>= 1;
+            --siblings;
+        }
+        return charge(
+            state, gasUnits + siblings * WEIGHT_HASH_GAS, size + siblings * 32 + WEIGHT_HOLDER_BYTES
+        );
     }
-    return charge(
-        state, gasUnits + siblings * WEIGHT_HASH_GAS, size + siblings * 32 + WEIGHT_HOLDER_BYTES
-    );
 }
 
 /// @dev Return an account's entry, and note that the chunk needs it. `exists` says whether there is one.
@@ -234,13 +230,15 @@ function touchAccount(State memory state, uint256 accountId)
     if (!entry.isTouched) {
         entry.isTouched = true;
         uint256 count = entry.exists ? entry.account.positions.length : 0;
-        fault = chargeLeaf(
-            state,
-            WEIGHT_ACCOUNT_GAS + count * WEIGHT_POSITION_GAS,
-            ACCOUNT_HEAD_BYTES + count * POSITION_BYTES,
-            ACCOUNT_DEPTH,
-            ++state.meter.accounts
-        );
+        unchecked {
+            fault = chargeLeaf(
+                state,
+                WEIGHT_ACCOUNT_GAS + count * WEIGHT_POSITION_GAS,
+                ACCOUNT_HEAD_BYTES + count * POSITION_BYTES,
+                ACCOUNT_DEPTH,
+                ++state.meter.accounts
+            );
+        }
     }
 }
 
@@ -255,7 +253,7 @@ function getAccount(State memory state, uint256 accountId)
     if (accountId >> ACCOUNT_DEPTH != 0) return (account, Fault.UNKNOWN_ACCOUNT);
     (AccountEntry memory entry, Fault touched) = touchAccount(state, accountId);
     account = entry.account;
-    fault = touched == Fault.NONE && !entry.exists ? Fault.UNKNOWN_ACCOUNT : touched;
+    fault = !isFault(touched) && !entry.exists ? Fault.UNKNOWN_ACCOUNT : touched;
 }
 
 /// @dev Check that every field fits the leaf. OUT_OF_RANGE.
@@ -315,21 +313,10 @@ function setSlot(State memory state, uint256 accountId, uint256 slotId, Slot mem
     _write(state, pointer, 1, leaf);
 }
 
-/// @dev Return the length of a market leaf's encoding, 0 when there is none.
+/// @dev Return the length of a market leaf's encoding, 0 when there is none: that of the witness, because it
+/// is asked for only before the leaf changes.
 function getMarketSize(MarketEntry memory entry) pure returns (uint256) {
-    MarketType marketType = entry.marketType;
-    uint256 leaf = entry.leaf;
-    if (marketType == MarketType.SERIES) {
-        return SERIES_HEAD_BYTES + toSeries(leaf).riskCount * RISK_BYTES;
-    }
-    if (marketType == MarketType.UNDERLYING) return UNDERLYING_BYTES;
-    if (marketType == MarketType.GRID) {
-        return GRID_HEAD_BYTES + toGrid(leaf).scenarios.length * SCENARIO_BYTES;
-    }
-    if (marketType == MarketType.COMMITTEE) {
-        return COMMITTEE_HEAD_BYTES + toCommittee(leaf).signers.length * 20;
-    }
-    return 0;
+    return entry.size;
 }
 
 /// @dev Return a market's entry, and note that the chunk needs it. Its type is NONE when there is no leaf.
@@ -346,13 +333,15 @@ function touchMarket(State memory state, uint256 marketId)
     if (!entry.isTouched) {
         entry.isTouched = true;
         uint256 size = getMarketSize(entry);
-        fault = chargeLeaf(
-            state,
-            WEIGHT_MARKET_GAS + (size + 31) / 32 * WEIGHT_MARKET_WORD_GAS,
-            size,
-            MARKET_DEPTH,
-            ++state.meter.markets
-        );
+        unchecked {
+            fault = chargeLeaf(
+                state,
+                WEIGHT_MARKET_GAS + (size + 31) / 32 * WEIGHT_MARKET_WORD_GAS,
+                size,
+                MARKET_DEPTH,
+                ++state.meter.markets
+            );
+        }
     }
 }
 
@@ -453,12 +442,14 @@ function getMessage(State memory state, uint256 index)
     assembly ("memory-safe") {
         mstore(0x40, message)
     }
-    // The caller counts up from `firstMessage`.
-    uint256 place = index - state.firstMessage;
-    if (place >= state.messages.length) revert Witness_MissingMessage(index);
-    message = state.messages[place];
-    ++state.meter.messages;
-    fault = charge(state, WEIGHT_MESSAGE_GAS, MESSAGE_HEAD_BYTES + message.body.length);
+    // The queue index never goes below `firstMessage`, and a body is no longer than a witness.
+    unchecked {
+        uint256 place = index - state.firstMessage;
+        if (place >= state.messages.length) revert Witness_MissingMessage(index);
+        message = state.messages[place];
+        ++state.meter.messages;
+        fault = charge(state, WEIGHT_MESSAGE_GAS, MESSAGE_HEAD_BYTES + message.body.length);
+    }
 }
 
 /// @dev Return the series' risk vector, scenarios 2i and 2i+1 in the low and high half of word i.
@@ -471,14 +462,17 @@ function getLanes(Series memory series) pure returns (uint256[] memory) {
 function processExit(State memory state, Exit memory leaf) pure returns (Fault) {
     Globals memory globals = state.globals;
     uint256 count = globals.exitCount;
-    if (count + 1 >= UINT32_BOUND) return Fault.OUT_OF_RANGE;
-    Fault fault = chargeLeaf(state, WEIGHT_EXIT_GAS, 0, EXIT_DEPTH, ++state.meter.exits);
-    if (fault != Fault.NONE) return fault;
-    uint256 place = count - state.firstExit;
-    if (place >= state.exits.length) revert Witness_MissingExit(count);
-    state.exits[place] = leaf;
-    globals.exitCount = count + 1;
-    globals.withdrawn += leaf.amount;
+    // Counts have 32 bits, amounts and their sum not much more than 128.
+    unchecked {
+        if (count + 1 >= UINT32_BOUND) return Fault.OUT_OF_RANGE;
+        Fault fault = chargeLeaf(state, WEIGHT_EXIT_GAS, 0, EXIT_DEPTH, ++state.meter.exits);
+        if (isFault(fault)) return fault;
+        uint256 place = count - state.firstExit;
+        if (place >= state.exits.length) revert Witness_MissingExit(count);
+        state.exits[place] = leaf;
+        globals.exitCount = count + 1;
+        globals.withdrawn += leaf.amount;
+    }
     return Fault.NONE;
 }
 
@@ -544,7 +538,7 @@ function _getMarket(State memory state, uint256 marketId, MarketType marketType)
     returns (uint256, Fault)
 {
     (MarketEntry memory entry, Fault fault) = touchMarket(state, marketId);
-    if (fault == Fault.NONE && entry.marketType != marketType) fault = Fault.UNKNOWN_MARKET;
+    if (!isFault(fault) && entry.marketType != marketType) fault = Fault.UNKNOWN_MARKET;
     return (entry.leaf, fault);
 }
 

@@ -34,23 +34,33 @@ function computeRootFromBranch(bytes32 leaf, uint256 index, bytes32[] calldata b
     }
 }
 
-/// @dev Return the roots above several leaves before and after a change.
-///
-/// @param level Three words for each leaf, at least one leaf: its position, strictly ascending; its hash
-/// before; its hash after. They are overwritten.
-/// @param siblings Where in calldata the nodes are that the leaves do not determine: a count of two bytes,
-/// then level by level from the bottom, each level from left to right. All of them are used, else it
-/// reverts.
-function computeRootFromMultiproof(uint256[] memory level, uint256 siblings, uint256 depth)
+/// @dev Leaves of one tree, before and after a change, and what leads from them to the root. It comes as a
+/// struct because the compiler would make a copy of the code for each depth.
+struct Multiproof {
+    // Three words for each leaf, at least one leaf: its position, strictly ascending; its hash before; its
+    // hash after. Overwritten on the way.
+    uint256[] level;
+    // Where in calldata the nodes are that the leaves do not determine: a count of two bytes, then level by
+    // level from the bottom, each level from left to right.
+    uint256 siblings;
+    uint256 depth;
+}
+
+/// @dev Return the roots before and after. Reverts unless all siblings are used, and no more.
+function computeRootFromMultiproof(Multiproof memory proof)
     pure
     returns (bytes32 before, bytes32 afterwards)
 {
+    uint256[] memory level = proof.level;
+    uint256 siblings = proof.siblings;
+    uint256 depth = proof.depth;
     bool isPlace;
-    uint256 cursor = siblings + 2;
+    uint256 cursor;
     // Writes only inside `level` and scratch space: parents are never more than the nodes they replace,
     // and each is written behind where nodes are still to be read. Calldata past its end reads as zero.
     // A product with "not both are zero" stands for the zero rule.
     assembly ("memory-safe") {
+        cursor := add(siblings, 2)
         let start := add(level, 0x20)
         let end := add(start, shl(5, mload(level)))
         // The last position is the highest: it must be a place of the tree.

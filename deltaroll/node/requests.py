@@ -118,7 +118,7 @@ def decode_request(line: bytes | str) -> Request:
     """
     try:
         request: Request = _decoder.decode(line)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise RejectedError(f"request: {problem}") from None
     return request
 

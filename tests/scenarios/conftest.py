@@ -1,7 +1,8 @@
 """One venue on a real L1 for all scenarios; Ape's isolation takes every test back to its base."""
 
 import pytest
-from ape import chain, networks, project
+from ape import networks, project
+
 from tests.scenarios.support import Lab, Venue, create_venue
 
 

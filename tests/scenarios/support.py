@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ape.api import AccountAPI, ProviderAPI
 from ape.contracts import ContractInstance
 from ape.managers.project import ProjectManager
+
 from deltaroll.l1.deployment import DeploymentParameters, deploy, load_gateway
 from deltaroll.l1.gateway import Contracts, Gateway
 from deltaroll.l1.types import Header, PostedChunk
@@ -115,6 +116,8 @@ FRANK = AccountId(6)
 ALICE_TOO = AccountId(7)
 """A second account of Alice."""
 NOBODY = AccountId(1_000)
+MAKER_SLOT, TAKER_SLOT = SlotId(100), SlotId(101)
+"""Of orders that a draft does not place itself."""
 NAMES = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank")
 RICH, POOR = 100_000 * 10**6, 10 * 10**6
 KEY_LIFE, SHORT_LIFE = 30 * 24 * 3600, 60
@@ -228,9 +231,7 @@ class Venue:
 _errors: dict[str, str] = {}
 
 
-def encode_call(
-    method: Any, *arguments: Any, sender: Any, value: int = 0, gas: int = 0
-) -> Rpc:
+def encode_call(method: Any, *arguments: Any, sender: Any, value: int = 0, gas: int = 0) -> Rpc:
     """Return the JSON of a call."""
     return {
         "from": str(getattr(sender, "address", sender)),
@@ -398,9 +399,7 @@ def order_with(
     """Submit an owner's order to a sequencer."""
     nonce = sequencer.engine.nonces.get((account, slot), 0) + 1
     expiry = Timestamp(sequencer.clock + 3_600)
-    order = Order(
-        market, is_buy, price, lots, nonce, 0, expiry, TimeInForce.GTC, False, False
-    )
+    order = Order(market, is_buy, price, lots, nonce, 0, expiry, TimeInForce.GTC, False, False)
     signature = venue.keys[account].sign_order(sequencer.domain, account, slot, order)
     sequencer.submit_order(account, slot, order, signature)
 
@@ -501,8 +500,8 @@ class Lab:
         market: MarketId = BTC_PERP,
         lots: int = 1,
         maker_is_buy: bool = False,
-        maker_slot: SlotId = SlotId(100),
-        taker_slot: SlotId = SlotId(101),
+        maker_slot: SlotId = MAKER_SLOT,
+        taker_slot: SlotId = TAKER_SLOT,
         of_maker: dict[str, Any] | None = None,
         of_taker: dict[str, Any] | None = None,
         posts: str = "both",

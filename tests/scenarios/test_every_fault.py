@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from coincurve import PrivateKey, PublicKey
+
+from deltaroll.node.challenger import compute_chunk_proof
+from deltaroll.node.follower import Follower
 from deltaroll.protocol.bits import BitWriter, encode_bits, encode_decimal, encode_number
 from deltaroll.protocol.codec import (
     ACCOUNT_DEPTH,
@@ -65,9 +68,10 @@ from tests.scenarios.support import (
     DAVE,
     ERIN,
     ETH,
-    ETH_PERP,
     FRANK,
     GRID,
+    MAX_CALLDATA,
+    MAX_GAS,
     MOON,
     MOON_PERP,
     NOBODY,
@@ -82,7 +86,6 @@ from tests.scenarios.support import (
     Lie,
     Signed,
     list_series,
-    order_with,
 )
 
 Draft = Callable[[Lab], Lie]
@@ -412,8 +415,7 @@ def bad_index__no_markets(lab: Lab) -> Lie:
 # | a deposit | was credited twice |
 # | a skipped message | was not counted as skipped |
 # | the second of two | is as if the first had never been |
-# | the heaviest by bytes | the recipient is a million richer |
-# | the heaviest by gas | the recipient is a million richer |
+# | the heaviest by bytes | Bob is a million richer |
 
 
 def enrich(account: AccountId) -> Callable[[State], None]:
@@ -547,21 +549,10 @@ def wrong_root__second_without_the_first(lab: Lab) -> Lie:
 
 @case(Fault.WRONG_POST_ROOT)
 def wrong_root__heaviest_by_bytes(lab: Lab) -> Lie:
-    count = force_long_messages(lab, 110)
-    heaviest = next(
-        lie
-        for size in range(count, 0, -1)
-        if not lab.judge(lie := lab.lie(*[lab.queue()] * size, queue_end=lab.head.queue_end + size))[0]
-    )
-    return replace(heaviest, twist=enrich(BOB))
-
-
-@case(Fault.WRONG_POST_ROOT)
-def wrong_root__heaviest_by_gas(lab: Lab) -> Lie:
-    heaviest = next(
-        lie for size in range(260, 0, -1) if not lab.judge(lie := lab.lie(*[lab.mark()] * size))[0]
-    )
-    return replace(heaviest, twist=enrich(BOB))
+    start = lab.head.queue_end
+    force_messages(lab, 110, 1_024)
+    honest = find_heaviest(lab, 110, lambda size: consume(lab, size, start + size))
+    return replace(honest, twist=enrich(BOB))
 
 
 # OVERWEIGHT
@@ -569,27 +560,64 @@ def wrong_root__heaviest_by_gas(lab: Lab) -> Lie:
 # | the chunk | is too heavy in |
 # |---|---|
 # | 110 messages of 1,024 bytes | bytes of its witness |
-# | 400 marks | gas |
+# | 250 messages of one byte | gas |
 
 
-def force_long_messages(lab: Lab, count: int) -> int:
-    """Queue the longest messages that L1 takes; they mean nothing and will be skipped."""
+def force_messages(lab: Lab, count: int, size: int) -> None:
+    """Queue messages that mean nothing and will be skipped."""
     for place in range(count):
-        body = bytes((place % 255 + 1,)) * 1_024
+        body = bytes((place % 255 + 1,)) * size
         lab.venue.send(lab.contracts.bridge.force, body, sender=lab.venue.watcher)
     lab.sync()
-    return count
+
+
+def consume(lab: Lab, count: int, queue_end: int | None = None) -> Lie:
+    """Return a batch of one chunk that consumes messages."""
+    return lab.lie(*[lab.queue()] * count, queue_end=queue_end)
+
+
+def find_heaviest(lab: Lab, limit: int, draft: Callable[[int], Lie]) -> Lie:
+    """Return the honest batch of the largest size up to, not with, `limit`."""
+    low = 1
+    while low + 1 < limit:
+        middle = (low + limit) // 2
+        if lab.judge(draft(middle))[0]:
+            limit = middle
+        else:
+            low = middle
+    return draft(low)
 
 
 @case(Fault.OVERWEIGHT)
 def overweight__by_bytes(lab: Lab) -> Lie:
-    count = force_long_messages(lab, 110)
-    return lab.lie(*[lab.queue()] * count)
+    force_messages(lab, 110, 1_024)
+    return consume(lab, 110)
 
 
 @case(Fault.OVERWEIGHT)
 def overweight__by_gas(lab: Lab) -> Lie:
-    return lab.lie(*[lab.mark()] * 400)
+    force_messages(lab, 250, 1)
+    return consume(lab, 250)
+
+
+def test_prove__heaviest_chunk_by_gas__fits_a_transaction(lab: Lab) -> None:
+    # | operator | watcher |
+    # |---|---|
+    # | posts as many marks as a chunk may hold, and a lie behind them | proves it within 10M gas |
+    #
+    # Simulated: for a transaction of so many steps, Ape's node keeps gigabytes of trace.
+    honest = find_heaviest(lab, 400, lambda size: lab.lie(*[lab.mark()] * size))
+    lie = replace(honest, twist=enrich(BOB))
+    _, posted = lab.judge(lie)
+    lab.post(lie, posted)
+    watcher = Follower(lab.venue.gateway)
+    watcher.poll()
+    fraud = watcher.fraud
+    assert fraud is not None
+    arguments = (compute_chunk_proof(fraud), fraud.chunks[0].data, fraud.witness)
+    prove = lab.contracts.prover.prove
+    assert lab.venue.simulate(prove, *arguments, sender=lab.venue.watcher, gas=MAX_GAS) is None
+    assert len(bytes(prove.encode_input(*arguments))) < MAX_CALLDATA
 
 
 # CLOCK_BACKWARD, CLOCK_AHEAD, CLOCK_STALE
@@ -765,9 +793,7 @@ def bad_signature__trading_key_of_another_account(lab: Lab) -> Lie:
 @case(Fault.BAD_SIGNATURE)
 def bad_signature__order_moved_to_another_slot(lab: Lab) -> Lie:
     signed = lab.fill()
-    return lab.lie(
-        Signed(replace(signed.transaction, maker_slot=SlotId(102)), signed.signatures)
-    )
+    return lab.lie(Signed(replace(signed.transaction, maker_slot=SlotId(102)), signed.signatures))
 
 
 @case(Fault.BAD_SIGNATURE)
@@ -818,7 +844,11 @@ def bad_signature__for_another_deployment(lab: Lab) -> Lie:
     return sign_again(lab, signed, forged)
 
 
-def change_words(signature: bytes, change: Callable[[int, int, int], tuple[int, int, int]]) -> bytes:
+Words = tuple[int, int, int]
+"""Of a signature: r, s, parity."""
+
+
+def change_words(signature: bytes, change: Callable[[int, int, int], Words]) -> bytes:
     """Return a signature with other r, s and parity."""
     word = int.from_bytes(signature[32:], "big")
     r, s, parity = change(
@@ -827,7 +857,7 @@ def change_words(signature: bytes, change: Callable[[int, int, int], tuple[int, 
     return r.to_bytes(32, "big") + (s | parity << 255).to_bytes(32, "big")
 
 
-def spoil(lab: Lab, change: Callable[[int, int, int], tuple[int, int, int]]) -> Lie:
+def spoil(lab: Lab, change: Callable[[int, int, int], Words]) -> Lie:
     """Return a batch of a transfer whose signature is spoilt."""
     signed = lab.transfer()
     return sign_again(lab, signed, change_words(signed.signatures[0], change))
@@ -895,9 +925,7 @@ def bad_signature__of_another_member(lab: Lab) -> Lie:
 
 @case(Fault.BAD_SIGNATURE)
 def bad_signature__of_another_underlying(lab: Lab) -> Lie:
-    return sign_again(
-        lab, lab.observe(BTC, PRICE), *lab.observe(ETH, PRICE).signatures
-    )
+    return sign_again(lab, lab.observe(BTC, PRICE), *lab.observe(ETH, PRICE).signatures)
 
 
 @case(Fault.BAD_SIGNATURE)
@@ -1722,8 +1750,11 @@ def position_limit__one_more(lab: Lab) -> Lie:
             lab.contracts.bridge.configure, list_series(market, ETH), sender=lab.venue.governor
         )
     lab.sync()
+    half = len(markets) // 2
     lab.post_honest(
-        lab.chunk(*[lab.queue()] * len(markets), lab.mark(markets[0], len(markets)))
+        lab.chunk(*[lab.queue()] * len(markets)),
+        lab.chunk(lab.mark(markets[0], half)),
+        lab.chunk(lab.mark(markets[half], len(markets) - half)),
     )
     makers = (ALICE, BOB, CAROL, DAVE)
     price = {"price": PRICES[ETH]}
@@ -1738,8 +1769,8 @@ def position_limit__one_more(lab: Lab) -> Lie:
         )
         for place, market in enumerate(markets)
     ]
-    for first in range(0, MAX_POSITIONS, 16):
-        lab.post_honest(lab.chunk(*fills[first : first + 16]))
+    # Her margin is checked on every position that she has: few fills fit a chunk.
+    lab.post_honest(*(lab.chunk(*fills[at : at + 8]) for at in range(0, MAX_POSITIONS, 8)))
     assert len(lab.state.accounts[ERIN].positions) == MAX_POSITIONS
     return lab.lie(fills[MAX_POSITIONS])
 

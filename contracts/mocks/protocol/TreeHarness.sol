@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {computeRootFromBranch, computeRootFromMultiproof, hashPair} from "../../protocol/Tree.sol";
+import {
+    Multiproof,
+    computeRootFromBranch,
+    computeRootFromMultiproof,
+    hashPair
+} from "../../protocol/Tree.sol";
 
 /// @title Opens Merkle trees to tests.
 contract TreeHarness {
@@ -28,6 +33,6 @@ contract TreeHarness {
         assembly ("memory-safe") {
             cursor := siblings.offset
         }
-        return computeRootFromMultiproof(level, cursor, depth);
+        return computeRootFromMultiproof(Multiproof(level, cursor, depth));
     }
 }
