@@ -1,7 +1,9 @@
 """What the Ape scripts share: options, loading a deployment, plain output."""
 
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from threading import Event
@@ -9,15 +11,28 @@ from typing import Any, TypeVar
 
 import click
 from ape import Project
-from ape.api import ProviderAPI
+from ape.api import AccountAPI, ProviderAPI
+from ape.exceptions import ApeException
 from ape.managers.project import ProjectManager
+from ape_accounts import KeyfileAccount
 
-from deltaroll.l1.deployment import load_gateway
+from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
+from deltaroll.node.batcher import BatcherError
+from deltaroll.node.challenger import ChallengeError
+from deltaroll.node.exits import ExitError
+from deltaroll.node.store import StoreError
+from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEPLOYMENTS = Path("data") / "deployments"
+DECIMALS = 6
+"""Of the collateral."""
+ACCOUNT_ID = click.IntRange(1, 2**ACCOUNT_DEPTH - 1)
+PASSING = (L1Error, ChallengeError, ApeException, OSError)
+"""What may be better the next time."""
+FINAL = (BatcherError, DeploymentError, ExitError, RegistryError, StoreError)
 
 
 def registry_option(function: Function) -> Function:
@@ -49,45 +64,66 @@ def load_project() -> ProjectManager:
     return project
 
 
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn the errors that a person can do something about into one line each."""
+    try:
+        yield
+    except (*FINAL, L1Error, ChallengeError) as problem:
+        raise click.ClickException(str(problem)) from None
+
+
+def unlock(account: AccountAPI) -> AccountAPI:
+    """Let a keyfile account sign without asking, if its passphrase is where Ape looks for it:
+    in the environment, as `APE_ACCOUNTS_<alias>_PASSPHRASE`.
+    """
+    if (
+        isinstance(account, KeyfileAccount)
+        and f"APE_ACCOUNTS_{account.alias}_PASSPHRASE" in os.environ
+    ):
+        account.set_autosign(True)
+    return account
+
+
 def load_deployment(provider: ProviderAPI, registry: Path) -> tuple[Registry, Gateway]:
     """Return the deployment on the connected chain.
 
     Raises
     ------
-    click.ClickException
+    RegistryError
         When there is no usable registry file.
     """
-    try:
-        found = read_registry(get_registry_path(registry, provider.chain_id), provider.chain_id)
-    except RegistryError as problem:
-        raise click.ClickException(str(problem)) from None
+    found = read_registry(get_registry_path(registry, provider.chain_id), provider.chain_id)
     return found, load_gateway(load_project(), provider, found)
 
 
 def to_money(units: int) -> str:
     """Return collateral units (1e-6) as a readable amount."""
     sign = "-" if units < 0 else ""
-    return f"{sign}{abs(units) // 10**6:,}.{abs(units) % 10**6:06d}"
+    scale = 10**DECIMALS
+    return f"{sign}{abs(units) // scale:,}.{abs(units) % scale:0{DECIMALS}d}"
 
 
 class Money(click.ParamType):
-    """A decimal amount of collateral with at most six places."""
+    """A decimal amount of collateral, in units of its last decimal place."""
 
     name = "amount"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Decimal:
-        """Return the amount; fails when it is no positive amount of whole units."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the units; fails when it is no positive amount of whole units."""
         try:
             amount = Decimal(str(value))
         except InvalidOperation:
             self.fail(f"{value} is not a number", param, ctx)
         if not amount.is_finite() or amount <= 0:
             self.fail(f"{value} is not a positive amount", param, ctx)
-        if amount * 10**6 != int(amount * 10**6):
-            self.fail(f"{value} has more than six decimal places", param, ctx)
-        return amount
+        _, digits, exponent = amount.as_tuple()
+        assert isinstance(exponent, int)
+        if exponent < -DECIMALS:
+            self.fail(f"{value} has more than {DECIMALS} decimal places", param, ctx)
+        if amount > MAX_AMOUNT // 10**DECIMALS:
+            self.fail(f"{value} is more than can be moved at once", param, ctx)
+        return int("".join(map(str, digits))) * 10 ** (exponent + DECIMALS)
 
 
 MONEY = Money()
@@ -96,7 +132,7 @@ MONEY = Money()
 def watch(look: Callable[[], None], once: bool, interval: float) -> None:
     """Call `look` until interrupted or terminated; just once when `once`.
 
-    L1 that gives no answer is reported and asked again, unless `once`.
+    What may be better the next time is reported and tried again, unless `once`.
     """
     stop = Event()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -104,9 +140,9 @@ def watch(look: Callable[[], None], once: bool, interval: float) -> None:
     while True:
         try:
             look()
-        except L1Error as problem:
+        except PASSING as problem:
             if once:
-                raise click.ClickException(str(problem)) from None
-            click.echo(f"L1: {problem}", err=True)
+                raise
+            click.echo(f"{type(problem).__name__}: {problem}", err=True)
         if once or stop.wait(interval):
             return

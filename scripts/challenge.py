@@ -6,7 +6,14 @@ import click
 from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
-from deltaroll.cli import load_deployment, once_option, registry_option, watch
+from deltaroll.cli import (
+    load_deployment,
+    once_option,
+    plain_errors,
+    registry_option,
+    unlock,
+    watch,
+)
 from deltaroll.logs import configure_logs
 from deltaroll.node.challenger import Challenger
 from deltaroll.node.follower import Follower
@@ -16,13 +23,14 @@ from deltaroll.node.follower import Follower
 @account_option()
 @registry_option
 @once_option
+@plain_errors()
 def cli(
     provider: ProviderAPI, account: AccountAPI, registry: Path, once: bool, interval: float
 ) -> None:
     """Derive the state from L1; prove the first fraud in one transaction."""
     configure_logs("info")
     _, gateway = load_deployment(provider, registry)
-    challenger = Challenger(Follower(gateway), account)
+    challenger = Challenger(Follower(gateway), unlock(account))
 
     def look() -> None:
         challenger.follower.poll()

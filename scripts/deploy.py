@@ -6,8 +6,8 @@ import click
 from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
-from deltaroll.cli import load_project, registry_option
-from deltaroll.l1.deployment import DeploymentError, DeploymentParameters, deploy
+from deltaroll.cli import load_project, plain_errors, registry_option, unlock
+from deltaroll.l1.deployment import DeploymentParameters, deploy
 from deltaroll.l1.registry import get_registry_path, write_registry
 
 
@@ -21,6 +21,7 @@ from deltaroll.l1.registry import get_registry_path, write_registry
 @click.option("--forced-delay", type=int, default=12 * 3600, show_default=True)
 @click.option("--proposer-delay", type=int, default=12 * 3600, show_default=True)
 @click.option("--bond", type=int, default=10**18, show_default=True, help="Wei.")
+@plain_errors()
 def cli(
     provider: ProviderAPI,
     account: AccountAPI,
@@ -34,6 +35,7 @@ def cli(
     bond: int,
 ) -> None:
     """Deploy the contracts and write the registry file."""
+    unlock(account)
     path = get_registry_path(registry, provider.chain_id)
     project = load_project()
     if token is None:
@@ -51,10 +53,7 @@ def cli(
         proposer_delay=proposer_delay,
         bond=bond,
     )
-    try:
-        deployed = deploy(project, provider, account, parameters)
-    except DeploymentError as problem:
-        raise click.ClickException(str(problem)) from None
+    deployed = deploy(project, provider, account, parameters)
     write_registry(path, deployed)
     for name, entry in deployed.contracts.items():
         click.echo(f"{name:20s} {entry.address}  block {entry.block}")

@@ -1,6 +1,5 @@
 """Takes money out: asks L1 for a forced exit, or claims an exit that has settled."""
 
-from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -8,11 +7,18 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 from eth_utils.conversions import to_bytes
 
-from deltaroll.cli import MONEY, load_deployment, registry_option, to_money
+from deltaroll.cli import (
+    ACCOUNT_ID,
+    MONEY,
+    load_deployment,
+    plain_errors,
+    registry_option,
+    to_money,
+    unlock,
+)
 from deltaroll.l1.commitments import compress_branch
 from deltaroll.l1.gateway import Gateway
-from deltaroll.l1.types import Stage
-from deltaroll.node.exits import ExitError, find_exit
+from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.protocol.types import Address
 
@@ -31,15 +37,7 @@ def claim(gateway: Gateway, account: AccountAPI) -> None:
     """Claim the account's newest exit that is not claimed yet."""
     follower = Follower(gateway)
     follower.poll()
-    stage = follower.compute_stage(follower.chain[-1])
-    if stage != Stage.SETTLED:
-        raise click.ClickException(
-            f"batch {follower.chain[-1].submitted.header.index} is {stage.value}, not settled yet"
-        )
-    try:
-        found = find_exit(follower, Address(to_bytes(hexstr=account.address)))
-    except ExitError as problem:
-        raise click.ClickException(str(problem)) from None
+    found = find_exit(follower, Address(to_bytes(hexstr=account.address)))
     sibling_map, siblings = compress_branch(found.branch)
     receipt = gateway.contracts.bridge.claimExit(
         found.header,
@@ -58,19 +56,21 @@ def claim(gateway: Gateway, account: AccountAPI) -> None:
 @account_option()
 @registry_option
 @click.option("--amount", type=MONEY, help="Force an exit of up to this much; else claim.")
-@click.option("--from", "rollup_account", type=int, help="Account id, with --amount.")
+@click.option("--from", "rollup_account", type=ACCOUNT_ID, help="Account id, with --amount.")
+@plain_errors()
 def cli(
     provider: ProviderAPI,
     account: AccountAPI,
     registry: Path,
-    amount: Decimal | None,
+    amount: int | None,
     rollup_account: int | None,
 ) -> None:
     """Force an exit through L1 (--amount, --from), or claim one that has settled."""
     _, gateway = load_deployment(provider, registry)
+    unlock(account)
     if amount is None:
         claim(gateway, account)
         return
     if rollup_account is None:
         raise click.UsageError("--from: needed with --amount")
-    force(gateway, account, rollup_account, int(amount * 10**6))
+    force(gateway, account, rollup_account, amount)

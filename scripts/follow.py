@@ -6,7 +6,14 @@ import click
 from ape.api import ProviderAPI
 from ape.cli import ConnectedProviderCommand
 
-from deltaroll.cli import load_deployment, once_option, registry_option, to_money, watch
+from deltaroll.cli import (
+    load_deployment,
+    once_option,
+    plain_errors,
+    registry_option,
+    to_money,
+    watch,
+)
 from deltaroll.l1.types import Stage
 from deltaroll.logs import configure_logs
 from deltaroll.node.audit import compute_audit
@@ -17,15 +24,12 @@ def show(follower: Follower) -> None:
     """Print head, finality stages, state root and the conservation check."""
     head = follower.head
     assert head is not None
-    newest: dict[Stage, int] = {}
-    for derived in follower.chain:
-        stage = follower.compute_stage(derived)
-        newest[stage] = derived.submitted.header.index
+    newest = follower.find_newest()
     click.echo(f"L1 head     {head.number} 0x{head.hash.hex()}")
     click.echo(f"batch       {follower.chain[-1].submitted.header.index}")
     for stage in (Stage.POSTED, Stage.SAFE, Stage.FINAL, Stage.SETTLED):
         if stage in newest:
-            click.echo(f"{stage.value:11s} up to batch {newest[stage]}")
+            click.echo(f"{stage.value:11s} up to batch {newest[stage].submitted.header.index}")
     click.echo(f"state root  0x{follower.state_root.hex()}")
     audit = compute_audit(follower)
     click.echo(f"vault       {to_money(audit.vault)}")
@@ -39,6 +43,7 @@ def show(follower: Follower) -> None:
 @click.command(cls=ConnectedProviderCommand)
 @registry_option
 @once_option
+@plain_errors()
 def cli(provider: ProviderAPI, registry: Path, once: bool, interval: float) -> None:
     """Derive the state from L1; print head, finality stages and state root."""
     configure_logs("warning")

@@ -1,13 +1,20 @@
 """Runs the sequencer and its batcher: JSON lines in, answers out, batches to L1."""
 
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
-from deltaroll.cli import load_deployment, once_option, registry_option, watch
+from deltaroll.cli import (
+    load_deployment,
+    once_option,
+    plain_errors,
+    registry_option,
+    unlock,
+    watch,
+)
 from deltaroll.logs import configure_logs
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.follower import Follower
@@ -30,9 +37,10 @@ from deltaroll.node.store import Store
 )
 @click.option(
     "--requests",
-    type=click.File("r"),
+    type=click.File("rb"),
     help="Requests, one JSON object a line; - for standard input. Answers go to standard output.",
 )
+@plain_errors()
 def cli(
     provider: ProviderAPI,
     account: AccountAPI,
@@ -40,12 +48,13 @@ def cli(
     once: bool,
     interval: float,
     store: Path,
-    requests: TextIO | None,
+    requests: BinaryIO | None,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
     configure_logs("info")
     _, gateway = load_deployment(provider, registry)
     inbox = gateway.contracts.inbox
+    unlock(account)
     if inbox.bondOf(account).amount == 0:
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +67,10 @@ def cli(
         take_in(sequencer, follower)
         sequencer.seal()
         sequencer.flush()
+        if follower.fraud is not None:
+            index = follower.fraud.submitted.header.index
+            click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
+            return
         while (posting := batcher.post()) is not None:
             click.echo(
                 f"batch {posting.header.index}: {len(posting.chunks)} chunks, "

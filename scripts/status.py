@@ -6,11 +6,12 @@ import click
 from ape.api import ProviderAPI
 from ape.cli import ConnectedProviderCommand
 
-from deltaroll.cli import load_deployment, registry_option, to_money
+from deltaroll.cli import load_deployment, plain_errors, registry_option, to_money
 
 
 @click.command(cls=ConnectedProviderCommand)
 @registry_option
+@plain_errors()
 def cli(provider: ProviderAPI, registry: Path) -> None:
     """Show contracts, batches, bonds, queue and vault."""
     found, gateway = load_deployment(provider, registry)

@@ -3,7 +3,7 @@
 import pytest
 from ape import networks, project
 
-from tests.scenarios.support import Lab, Venue, create_venue
+from tests.scenarios.support import REMOVALS, Lab, Venue, create_venue
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +15,13 @@ def venue(accounts, tmp_path_factory) -> Venue:
 @pytest.fixture
 def lab(venue, tmp_path) -> Lab:
     return Lab(venue, tmp_path)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if REMOVALS:
+        gas, by_gas = max((removal.receipt.gas_used, removal.fraud.fault) for removal in REMOVALS)
+        size, by_size = max((removal.calldata, removal.fraud.fault) for removal in REMOVALS)
+        terminalreporter.write_line(
+            f"scenarios: {len(REMOVALS)} lies removed, at most {gas:,} gas ({by_gas.name}) and "
+            f"{size:,} bytes of calldata ({by_size.name})"
+        )

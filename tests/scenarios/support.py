@@ -129,6 +129,9 @@ WINDOW = 7 * 24 * 3600
 MAX_GAS, MAX_CALLDATA = 10_000_000, 120_000
 """A removal stays below both."""
 
+REMOVALS: list[Removal] = []
+"""All of this session, for its summary."""
+
 Rpc = dict[str, Any]
 
 
@@ -669,7 +672,10 @@ class Lab:
         """Have somebody who knows nothing but L1 look at it, and act."""
         watcher = Follower(self.venue.gateway)
         watcher.poll()
-        return Challenger(watcher, self.venue.watcher).challenge()
+        removal = Challenger(watcher, self.venue.watcher).challenge()
+        if removal is not None:
+            REMOVALS.append(removal)
+        return removal
 
     def remove(self, fault: Fault, chunk: int = 0, proposer: Any = None) -> Removal:
         """Have the head's fraud removed in one transaction, and check all that follows from it."""

@@ -1,0 +1,128 @@
+"""Both implementations of the transition on random chunks, and proofs with forged witnesses."""
+
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deltaroll.protocol.codec import encode_chunk
+from deltaroll.protocol.constants import MAX_CHUNK_GAS
+from deltaroll.protocol.fault import Fault
+from deltaroll.protocol.types import Context, Mark, Timestamp
+from tests import fuzz
+from tests.protocol.strategies import Case, cases, generate_case, world_of
+from tests.protocol.verifiers import (
+    OTHER_ROOT,
+    Reverted,
+    Tally,
+    case_rng,
+    compare,
+    run_python,
+    verifiers,
+)
+
+TRANSACTIONS = 8_000
+"""Of the seeded run. With the shrinking examples below, `make test` compares somewhat more."""
+EXAMPLES = 300
+FORGERIES = 40
+"""Forged witnesses for each honest chunk."""
+slow = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def test_process_chunk__thousands_of_seeded_chunks__twins_agree():
+    report = fuzz.run(TRANSACTIONS, seed=20_260, workers=2)
+    tally = report.tally
+    print(f"differential: {tally.transactions:,} transactions in {tally.cases:,} chunks")
+    assert not report.disagreements
+    assert tally.transactions >= TRANSACTIONS
+    # A generator that reaches few faults compares little.
+    reached = {fault for fault in Fault if tally.faults[fault] or tally.skipped[fault]}
+    by_other_tests = {Fault.OVERWEIGHT, Fault.BAD_SIGNATURE, Fault.SIGNATURE_COUNT}
+    assert reached >= set(Fault) - by_other_tests
+
+
+@slow
+@given(cases)
+def test_process_chunk__any_chunk__twins_agree(case: Case):
+    compare(case, Tally())
+
+
+def honest_case(seed: int) -> Case:
+    """The first chunk without fault from a seed on."""
+    number = 0
+    while True:
+        case = generate_case(case_rng(seed, number))
+        if run_python(case).fault == Fault.NONE:
+            return case
+        number += 1
+
+
+def forge(rng: Random, witness: bytes) -> bytes:
+    """Another byte string than `witness`."""
+    at = rng.randrange(len(witness))
+    match rng.randrange(6):
+        case 0 | 1:
+            return witness[:at] + bytes((witness[at] ^ 1 << rng.randrange(8),)) + witness[at + 1 :]
+        case 2:
+            return witness[:at]
+        case 3:
+            return witness + rng.randbytes(rng.randint(1, 64))
+        case 4:
+            return witness[:at] + witness[at + rng.randint(1, 64) :]
+        case _:
+            return witness[:at] + rng.randbytes(32) + witness[at + 32 :]
+
+
+@settings(slow, max_examples=EXAMPLES // 6)
+@given(st.integers(0, 2**32))
+def test_verify_transition__honest_chunk_and_forged_witness__is_never_a_fault(seed: int):
+    """G3: no valid batch can be removed, whatever witness is crafted."""
+    case = honest_case(seed)
+    outcome = run_python(case)
+    rng = Random(seed)
+    for _ in range(FORGERIES):
+        forged = forge(rng, outcome.witness)
+        try:
+            fault = verifiers().verify_transition(
+                case.context, outcome.pre_root, outcome.post_root, case.data, forged
+            )
+        except Reverted:
+            continue
+        assert fault == Fault.NONE
+
+
+@settings(slow, max_examples=EXAMPLES // 6)
+@given(st.integers(0, 2**32))
+def test_verify_transition__witness_of_another_state__reverts(seed: int):
+    """A root that was never posted proves nothing (N1), nor does a witness of another chunk."""
+    case = honest_case(seed)
+    outcome = run_python(case)
+    for root in (OTHER_ROOT, bytes(32), outcome.post_root):
+        if root == outcome.pre_root:
+            continue
+        try:
+            verifiers().verify_transition(
+                case.context, root, outcome.post_root, case.data, outcome.witness
+            )
+        except Reverted:
+            continue
+        raise AssertionError("a witness was accepted for another root")
+
+
+def test_process_chunk__too_heavy__twins_agree_on_overweight():
+    """Marks are cheap in bytes and dear in gas: the chunk is over its weight long before its end."""
+    world = world_of("normal", 0)
+    state = world.state
+    clock = state.globals.clock
+    count = MAX_CHUNK_GAS // 20_000
+    data = encode_chunk(clock, [Mark(world.series[0], 1)] * count)
+    context = Context(
+        b"\x11" * 32, Timestamp(clock), state.globals.queue_index, 0, 0, False, False
+    )
+    outcome = compare(Case(state, data, context, count, bytes(32)), Tally())
+    assert outcome.fault == Fault.OVERWEIGHT
