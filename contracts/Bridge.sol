@@ -27,7 +27,6 @@ contract Bridge is IBridge {
 
     /// First two bytes of the globals: tag and version.
     bytes2 private constant GLOBALS_PREFIX = bytes2(uint16((GLOBALS_TAG << 8) | GLOBALS_VERSION));
-    uint256 private constant GLOBALS_BYTES = 207;
     uint256 private constant EXITS_ROOT_OFFSET = 66;
 
     /// @inheritdoc IBridge

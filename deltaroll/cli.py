@@ -123,7 +123,8 @@ class Money(click.ParamType):
             self.fail(f"{value} has more than {DECIMALS} decimal places", param, ctx)
         if amount > MAX_AMOUNT // 10**DECIMALS:
             self.fail(f"{value} is more than can be moved at once", param, ctx)
-        return int("".join(map(str, digits))) * 10 ** (exponent + DECIMALS)
+        units: int = int("".join(map(str, digits))) * 10 ** (exponent + DECIMALS)
+        return units
 
 
 MONEY = Money()

@@ -1,5 +1,6 @@
 """Deploys the contracts and writes the registry file that the other commands read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -7,7 +8,7 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import load_project, plain_errors, registry_option, unlock
-from deltaroll.l1.deployment import DeploymentParameters, deploy
+from deltaroll.l1.deployment import DeploymentParameters, deploy, validate_decisions
 from deltaroll.l1.registry import get_registry_path, write_registry
 
 
@@ -38,14 +39,8 @@ def cli(
     unlock(account)
     path = get_registry_path(registry, provider.chain_id)
     project = load_project()
-    if token is None:
-        if not provider.network.is_local:
-            raise click.UsageError("--token: needed on a network that is not a development chain")
-        test_token = account.deploy(project.MockUSDC)
-        test_token.mint(account, 10**15, sender=account)
-        token = str(test_token.address)
     parameters = DeploymentParameters(
-        token=token,
+        token=token or "",
         sequencer=sequencer or account.address,
         governor=governor or account.address,
         challenge_window=challenge_window,
@@ -53,6 +48,13 @@ def cli(
         proposer_delay=proposer_delay,
         bond=bond,
     )
+    validate_decisions(parameters)
+    if token is None:
+        if not provider.network.is_local:
+            raise click.UsageError("--token: needed on a network that is not a development chain")
+        test_token = account.deploy(project.MockUSDC)
+        test_token.mint(account, 10**15, sender=account)
+        parameters = replace(parameters, token=str(test_token.address))
     deployed = deploy(project, provider, account, parameters)
     write_registry(path, deployed)
     for name, entry in deployed.contracts.items():

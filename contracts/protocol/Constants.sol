@@ -45,6 +45,10 @@ uint256 constant LANE_PAIRS = (MAX_SCENARIOS + 1) / 2;
 uint256 constant MAX_CHUNK_WITNESS = 108_000;
 /// @dev Gas: upper bound of a legal chunk's transition proof (bar: 10M).
 uint256 constant MAX_CHUNK_GAS = 9_000_000;
+/// @dev Bytes that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_WITNESS.
+uint256 constant MAX_MESSAGE_WITNESS = 100_000;
+/// @dev Gas that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_GAS.
+uint256 constant MAX_MESSAGE_GAS = 8_000_000;
 
 /// @dev Headers, branches, globals and ABI padding of every proof.
 uint256 constant WEIGHT_CHUNK_BYTES = 2816;

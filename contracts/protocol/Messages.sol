@@ -28,10 +28,12 @@ import {
     commit,
     getAccount,
     getMessage,
+    limitMessage,
     processExit,
     rollback,
     setAccount,
     touchAccount,
+    unlimitMessage,
     validateAccount
 } from "./State.sol";
 import {
@@ -52,7 +54,7 @@ import {
 // Messages of the L1 queue: deposits, forced requests, governance. Consumed in order, none skipped.
 //
 // What cannot be honoured is consumed as a counted no-op and leaves no other trace. Two faults are not
-// no-ops: OVERWEIGHT, because the chunk is too full, and STALE_MARK, because the proposer could have marked
+// no-ops: OVERWEIGHT, unless the chunk was empty before, and STALE_MARK, because the proposer could have marked
 // first and must not shield anyone behind a stale mark.
 
 uint256 constant DEPOSIT_BYTES = 40;
@@ -251,21 +253,27 @@ function processMessage(State memory state, Message memory message, Context memo
 }
 
 /// @dev Consume the next message of the queue.
+/// @param isFirst The chunk holds nothing before it. What it weighs is then held to MAX_MESSAGE_GAS and
+/// MAX_MESSAGE_WITNESS, and a message that is heavier is a no-op: no chunk could honour it, and the queue has
+/// to go on. A chunk that is full for another reason is a fault as ever.
 /// @return outcome Why the message was a no-op; NONE when it was honoured.
 /// @return fault QUEUE_OVERRUN past the header's range; OVERWEIGHT, STALE_MARK.
-function processQueue(State memory state, Context memory context)
+function processQueue(State memory state, Context memory context, bool isFirst)
     pure
     returns (Fault outcome, Fault fault)
 {
     uint256 index = state.globals.queueIndex;
     if (index >= context.queueEnd) return (Fault.NONE, Fault.QUEUE_OVERRUN);
+    if (isFirst) limitMessage(state);
     (Message memory message, Fault overweight) = getMessage(state, index);
     if (isFault(overweight)) return (Fault.NONE, overweight);
     Checkpoint memory checkpoint = begin(state);
     outcome = processMessage(state, message, context);
     if (outcome == Fault.NONE) commit(state);
     else rollback(state, checkpoint);
-    if (outcome == Fault.OVERWEIGHT || outcome == Fault.STALE_MARK) return (Fault.NONE, outcome);
+    bool isWithin = !isFirst || unlimitMessage(state);
+    if (outcome == Fault.STALE_MARK) return (Fault.NONE, outcome);
+    if (outcome == Fault.OVERWEIGHT && !(isFirst && isWithin)) return (Fault.NONE, outcome);
     if (isFault(outcome)) ++state.globals.skipped;
     state.globals.queueIndex = index + 1;
 }

@@ -7,6 +7,8 @@ import {
     MARKET_DEPTH,
     MAX_CHUNK_GAS,
     MAX_CHUNK_WITNESS,
+    MAX_MESSAGE_GAS,
+    MAX_MESSAGE_WITNESS,
     SLOT_DEPTH,
     WEIGHT_ACCOUNT_GAS,
     WEIGHT_BYTE_GAS,
@@ -71,6 +73,8 @@ struct Meter {
     uint256 markets;
     uint256 exits;
     uint256 messages;
+    uint256 maxGas;
+    uint256 maxWitness;
 }
 
 /// @dev An order slot that the witness opens. `id`, `exists` and `slot` come first: the journal relies on
@@ -177,7 +181,7 @@ function rollback(State memory state, Checkpoint memory checkpoint) pure {
 
 /// @dev Start a chunk: nothing weighed. A witness is decoded for one chunk, so nothing is touched either.
 function resetMeter(State memory state) pure {
-    state.meter = Meter(0, 0, 0, 0, 0, 0);
+    state.meter = Meter(0, 0, 0, 0, 0, 0, MAX_CHUNK_GAS, MAX_CHUNK_WITNESS);
 }
 
 /// @dev Add to the chunk's weight; every witness byte also costs calldata gas. OVERWEIGHT when the chunk
@@ -189,8 +193,25 @@ function charge(State memory state, uint256 gasUnits, uint256 witness) pure retu
         meter.gas += gasUnits + witness * WEIGHT_BYTE_GAS;
         meter.witness += witness;
     }
-    bool isOver = meter.gas > MAX_CHUNK_GAS || meter.witness > MAX_CHUNK_WITNESS;
+    bool isOver = meter.gas > meter.maxGas || meter.witness > meter.maxWitness;
     return isOver ? Fault.OVERWEIGHT : Fault.NONE;
+}
+
+/// @dev Hold what comes to the weight of one message, until `unlimitMessage`.
+function limitMessage(State memory state) pure {
+    Meter memory meter = state.meter;
+    uint256 maxGas = meter.gas + MAX_MESSAGE_GAS;
+    uint256 maxWitness = meter.witness + MAX_MESSAGE_WITNESS;
+    meter.maxGas = maxGas < MAX_CHUNK_GAS ? maxGas : MAX_CHUNK_GAS;
+    meter.maxWitness = maxWitness < MAX_CHUNK_WITNESS ? maxWitness : MAX_CHUNK_WITNESS;
+}
+
+/// @dev Hold what comes to the weight of a chunk again; returns whether the chunk is within it.
+function unlimitMessage(State memory state) pure returns (bool) {
+    Meter memory meter = state.meter;
+    meter.maxGas = MAX_CHUNK_GAS;
+    meter.maxWitness = MAX_CHUNK_WITNESS;
+    return meter.gas <= MAX_CHUNK_GAS && meter.witness <= MAX_CHUNK_WITNESS;
 }
 
 /// @dev Charge the `ordinal`-th distinct leaf (from 1) of a tree: its bytes and its new siblings.

@@ -25,6 +25,7 @@ import {Context, Fill, Globals, Kind, Transaction} from "./Types.sol";
 struct Progress {
     Sweep sweep;
     bool mustGoOn; // The last fill left a fill-or-kill order incomplete.
+    bool isLater; // A transaction came before.
 }
 
 /// @dev Return the smoothed L1 fee after a batch that paid `fee`, rounded down.
@@ -67,6 +68,8 @@ function processTransaction(
     if (isFault(fault)) return fault;
     Kind kind = transaction.kind;
     Sweep memory sweep = progress.sweep;
+    bool isFirst = !progress.isLater;
+    progress.isLater = true;
     if (kind == Kind.FILL) {
         Fill memory fill = transaction.fill;
         if (progress.mustGoOn && (fill.hasTakerOrder || !_goesOn(fill, sweep))) {
@@ -81,7 +84,7 @@ function processTransaction(
     if (progress.mustGoOn) return Fault.FILL_OR_KILL;
     sweep.exists = false;
     if (kind == Kind.QUEUE) {
-        (, fault) = processQueue(state, context);
+        (, fault) = processQueue(state, context, isFirst);
         return fault;
     }
     if (kind == Kind.TRANSFER) return processTransfer(state, transaction.transfer);

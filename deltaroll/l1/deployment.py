@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ape.api import AccountAPI, ProviderAPI
 from ape.contracts import ContractContainer, ContractInstance
 from ape.managers.project import ProjectManager
+from eth_utils.address import is_address
 
 from deltaroll.l1.gateway import Contracts, Gateway
 from deltaroll.l1.registry import CONTRACTS, ContractEntry, Registry
@@ -13,6 +14,8 @@ from deltaroll.protocol.leaf import hash_globals
 from deltaroll.protocol.state import EMPTY_GLOBALS
 
 ZERO = "0x" + bytes(20).hex()
+PARAMETER_BITS = 64
+"""Of every number that a venue decides."""
 
 
 class DeploymentError(Exception):
@@ -37,24 +40,49 @@ class DeploymentParameters:
     """Wei."""
 
 
-def validate_parameters(provider: ProviderAPI, parameters: DeploymentParameters) -> None:
-    """Check parameters before the first transaction.
+def validate_address(name: str, value: str) -> None:
+    """Check that a parameter is an address and not zero.
+
+    Raises
+    ------
+    DeploymentError
+    """
+    if not is_address(value):
+        raise DeploymentError(f"{name}: {value} is not an address")
+    if value == ZERO:
+        raise DeploymentError(f"{name}: the zero address")
+
+
+def validate_decisions(parameters: DeploymentParameters) -> None:
+    """Check the parameters that do not depend on a chain: all but the token.
 
     Raises
     ------
     DeploymentError
         Names field, value and rule.
     """
-    if not provider.get_code(parameters.token):
-        raise DeploymentError(f"token: {parameters.token} has no code on this chain")
     for name in ("sequencer", "governor"):
-        value = getattr(parameters, name)
-        if value == ZERO:
-            raise DeploymentError(f"{name}: the zero address")
+        validate_address(name, getattr(parameters, name))
     for name in ("challenge_window", "forced_delay", "proposer_delay", "bond"):
         value = getattr(parameters, name)
         if value <= 0:
             raise DeploymentError(f"{name}: {value} is not positive")
+        if value >= 1 << PARAMETER_BITS:
+            raise DeploymentError(f"{name}: {value} does not fit {PARAMETER_BITS} bits")
+
+
+def validate_parameters(provider: ProviderAPI, parameters: DeploymentParameters) -> None:
+    """Check all parameters before the first transaction.
+
+    Raises
+    ------
+    DeploymentError
+        Names field, value and rule.
+    """
+    validate_decisions(parameters)
+    validate_address("token", parameters.token)
+    if not provider.get_code(parameters.token):
+        raise DeploymentError(f"token: {parameters.token} has no code on this chain")
 
 
 def deploy(

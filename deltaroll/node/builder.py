@@ -81,7 +81,10 @@ class ChunkBuilder:
         if chunk is not None and len(chunk.signatures) > MAX_SIGNATURES and not goes_on:
             self._cut_unless_grouped()
         chunk = self._start(bool(signatures))
-        progress = Progress(chunk.progress.sweep, chunk.progress.must_go_on)
+        if not chunk.transactions:
+            # What failed before has left its weight: a first message is measured from nothing.
+            self._weigh_nothing()
+        progress = replace(chunk.progress)
         self.state.begin()
         try:
             charge(self.state, 0, ENCODED_BOUND[type(transaction)])
@@ -103,7 +106,7 @@ class ChunkBuilder:
             (
                 len(chunk.transactions),
                 len(chunk.signatures),
-                Progress(chunk.progress.sweep, chunk.progress.must_go_on),
+                replace(chunk.progress),
                 chunk.keys_changed,
             )
         )
@@ -155,6 +158,10 @@ class ChunkBuilder:
         if not self._groups:
             self.cut()
 
+    def _weigh_nothing(self) -> None:
+        reset_meter(self.state)
+        charge(self.state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES)
+
     def _context(self) -> Context:
         # What only the posted batch will say is left open: the batcher checks it again.
         return Context(
@@ -172,7 +179,6 @@ class ChunkBuilder:
             self._cut_unless_grouped()
         if self._open is None:
             process_chunk_start(self.state, self.clock, self._context())
-            reset_meter(self.state)
-            charge(self.state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES)
+            self._weigh_nothing()
             self._open = OpenChunk(self.clock)
         return self._open

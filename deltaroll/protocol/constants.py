@@ -44,6 +44,10 @@ MAX_CHUNK_WITNESS: Final = 108_000
 """Bytes: upper bound of calldata that a proof of a legal chunk may need (nodes refuse 131,072)."""
 MAX_CHUNK_GAS: Final = 9_000_000
 """Gas: upper bound of a legal chunk's transition proof (bar: 10M)."""
+MAX_MESSAGE_WITNESS: Final = 100_000
+"""Bytes that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_WITNESS."""
+MAX_MESSAGE_GAS: Final = 8_000_000
+"""Gas that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_GAS."""
 
 WEIGHT_CHUNK_BYTES: Final = 2_816
 """Headers, branches, globals and ABI padding of every proof."""

@@ -1,8 +1,8 @@
 """Messages of the L1 queue: deposits, forced requests, governance. Consumed in order, none skipped.
 
 What cannot be honoured is consumed as a counted no-op and leaves no other trace. Two faults are not
-no-ops: OVERWEIGHT, because the chunk is too full, and STALE_MARK, because the proposer could have
-marked first and must not shield anyone behind a stale mark.
+no-ops: OVERWEIGHT, unless the chunk was empty before, and STALE_MARK, because the proposer could
+have marked first and must not shield anyone behind a stale mark.
 """
 
 from dataclasses import replace
@@ -34,9 +34,11 @@ from deltaroll.protocol.state import (
     charge,
     get_account,
     get_message,
+    limit_message,
     process_exit,
     set_account,
     touch_account,
+    unlimit_message,
     validate_account,
 )
 from deltaroll.protocol.types import (
@@ -252,8 +254,15 @@ def process_message(state: State, message: Message, context: Context) -> None:
             raise TransitionFault(Fault.UNKNOWN_KIND)
 
 
-def process_queue(state: State, context: Context) -> Fault:
+def process_queue(state: State, context: Context, is_first: bool) -> Fault:
     """Consume the next message of the queue.
+
+    Parameters
+    ----------
+    is_first
+        The chunk holds nothing before it. What it weighs is then held to MAX_MESSAGE_GAS and
+        MAX_MESSAGE_WITNESS, and a message that is heavier is a no-op: no chunk could honour it, and
+        the queue has to go on. A chunk that is full for another reason is a fault as ever.
 
     Returns
     -------
@@ -268,6 +277,8 @@ def process_queue(state: State, context: Context) -> Fault:
     index = state.globals.queue_index
     if index >= context.queue_end:
         raise TransitionFault(Fault.QUEUE_OVERRUN)
+    if is_first:
+        limit_message(state)
     message = get_message(state, index)
     outcome = Fault.NONE
     state.begin()
@@ -275,11 +286,14 @@ def process_queue(state: State, context: Context) -> Fault:
         process_message(state, message, context)
     except TransitionFault as problem:
         state.rollback()
-        if problem.fault in (Fault.OVERWEIGHT, Fault.STALE_MARK):
-            raise
         outcome = problem.fault
     else:
         state.commit()
+    is_within = not is_first or unlimit_message(state)
+    if outcome == Fault.STALE_MARK:
+        raise TransitionFault(outcome)
+    if outcome == Fault.OVERWEIGHT and not (is_first and is_within):
+        raise TransitionFault(outcome)
     skipped = state.globals.skipped + (outcome != Fault.NONE)
     state.globals = replace(state.globals, queue_index=index + 1, skipped=skipped)
     return outcome

@@ -14,6 +14,8 @@ from deltaroll.protocol.constants import (
     MARKET_DEPTH,
     MAX_CHUNK_GAS,
     MAX_CHUNK_WITNESS,
+    MAX_MESSAGE_GAS,
+    MAX_MESSAGE_WITNESS,
     SLOT_DEPTH,
     WEIGHT_ACCOUNT_GAS,
     WEIGHT_BYTE_GAS,
@@ -104,6 +106,8 @@ class Meter:
         "exits",
         "gas",
         "markets",
+        "max_gas",
+        "max_witness",
         "messages",
         "slots",
         "slots_of",
@@ -113,6 +117,8 @@ class Meter:
     def __init__(self) -> None:
         self.gas = 0
         self.witness = 0
+        self.max_gas = MAX_CHUNK_GAS
+        self.max_witness = MAX_CHUNK_WITNESS
         self.accounts: set[AccountId] = set()
         self.markets: set[MarketId] = set()
         self.slots: set[tuple[AccountId, SlotId]] = set()
@@ -227,8 +233,23 @@ def charge(state: State, gas: int, witness: int) -> None:
     meter = state.meter
     meter.gas += gas + witness * WEIGHT_BYTE_GAS
     meter.witness += witness
-    if meter.gas > MAX_CHUNK_GAS or meter.witness > MAX_CHUNK_WITNESS:
+    if meter.gas > meter.max_gas or meter.witness > meter.max_witness:
         raise TransitionFault(Fault.OVERWEIGHT)
+
+
+def limit_message(state: State) -> None:
+    """Hold what comes to the weight of one message, until `unlimit_message`."""
+    meter = state.meter
+    meter.max_gas = min(MAX_CHUNK_GAS, meter.gas + MAX_MESSAGE_GAS)
+    meter.max_witness = min(MAX_CHUNK_WITNESS, meter.witness + MAX_MESSAGE_WITNESS)
+
+
+def unlimit_message(state: State) -> bool:
+    """Hold what comes to the weight of a chunk again; returns whether the chunk is within it."""
+    meter = state.meter
+    meter.max_gas = MAX_CHUNK_GAS
+    meter.max_witness = MAX_CHUNK_WITNESS
+    return meter.gas <= MAX_CHUNK_GAS and meter.witness <= MAX_CHUNK_WITNESS
 
 
 def charge_leaf(state: State, gas: int, size: int, depth: int, ordinal: int) -> None:

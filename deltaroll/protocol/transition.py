@@ -46,6 +46,8 @@ class Progress:
     """Taker and slot of the last transaction, when that was a fill."""
     must_go_on: bool = False
     """The last fill left a fill-or-kill order incomplete."""
+    is_first: bool = True
+    """No transaction came before."""
 
 
 def compute_fee_level(level: int, fee: int) -> int:
@@ -96,11 +98,13 @@ def process_transaction(
         and (transaction.taker, transaction.taker_slot) == sweep
     ):
         raise TransitionFault(Fault.FILL_OR_KILL)
+    is_first = progress.is_first
     progress.sweep = None
     progress.must_go_on = False
+    progress.is_first = False
     match transaction:
         case Queue():
-            process_queue(state, context)
+            process_queue(state, context, is_first)
         case Fill():
             progress.must_go_on = process_fill(state, transaction, sweep, False)
             progress.sweep = (transaction.taker, transaction.taker_slot)

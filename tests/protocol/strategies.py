@@ -430,7 +430,7 @@ class Draft:
             return False
         state, rng = self.state, self.rng
         context = context_at(state, self.clock, state.globals.queue_index + 1)
-        before = Progress(self.progress.sweep, self.progress.must_go_on)
+        before = replace(self.progress)
         state.begin()
         try:
             process_transaction(state, transaction, self.progress, context)
@@ -927,11 +927,12 @@ def sign_all(state: State, transaction: Transaction, rng: Random, malice: float)
                 committee = state.markets.get(leaf.params.committee)
                 assert isinstance(committee, Committee)
                 if request.signer < len(committee.signers):
-                    signer = BY_ADDRESS[committee.signers[request.signer]]
+                    signer = BY_ADDRESS.get(committee.signers[request.signer], signer)
         else:
             account = state.accounts.get(AccountId(request.subject))
             if account is not None:
-                signer = BY_ADDRESS[account.owner]
+                # Nobody has the key of an owner whose address was tampered with.
+                signer = BY_ADDRESS.get(account.owner, signer)
                 usable = account.trading_key in BY_ADDRESS and request.role == Role.TRADER
                 if usable and rng.random() < 0.5:
                     signer = BY_ADDRESS[account.trading_key]

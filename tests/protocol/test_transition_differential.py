@@ -6,9 +6,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deltaroll.protocol.codec import encode_chunk
-from deltaroll.protocol.constants import MAX_CHUNK_GAS
+from deltaroll.protocol.constants import MAX_CHUNK_GAS, MAX_CHUNK_WITNESS
 from deltaroll.protocol.fault import Fault
-from deltaroll.protocol.types import Context, Mark, Timestamp
+from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.transition import process_chunk
+from deltaroll.protocol.types import (
+    ZERO_ADDRESS,
+    Context,
+    Mark,
+    Message,
+    MessageKind,
+    Queue,
+    Timestamp,
+)
 from tests import fuzz
 from tests.protocol.strategies import Case, cases, generate_case, world_of
 from tests.protocol.verifiers import (
@@ -114,6 +124,37 @@ def test_verify_transition__witness_of_another_state__reverts(seed: int):
         raise AssertionError("a witness was accepted for another root")
 
 
+def heavy_message_case(before: int) -> Case:
+    """A chunk that consumes a forced Mark of 128 series after `before` marks."""
+    world = world_of("big", 0)
+    state = world.state
+    clock = state.globals.clock
+    index = state.globals.queue_index
+    forced = encode_chunk(clock, [Mark(world.series[0], 128)])
+    body = len(forced).to_bytes(2, "big") + forced
+    state.messages[index] = Message(MessageKind.FORCED, ZERO_ADDRESS, Timestamp(9), body)
+    data = encode_chunk(clock, [Mark(world.series[0], 1)] * before + [Queue()])
+    context = Context(b"\x11" * 32, Timestamp(clock), index + 1, 0, 0, False, False)
+    return Case(state, data, context, before + 1, keccak(index.to_bytes(8, "big")))
+
+
+def test_process_queue__message_heavier_than_a_chunk__is_skipped():
+    """Nobody can stop the queue with a message that fits no chunk."""
+    case = heavy_message_case(0)
+    skipped = case.state.globals.skipped
+    outcome = compare(case, Tally())
+    assert outcome.fault == Fault.NONE
+    case.state.begin()
+    process_chunk(case.state, case.data, case.context)
+    assert case.state.globals.skipped == skipped + 1
+    case.state.rollback()
+    assert len(outcome.witness) < MAX_CHUNK_WITNESS
+
+
+def test_process_queue__message_heavier_than_the_rest_of_a_chunk__is_a_fault():
+    assert compare(heavy_message_case(1), Tally()).fault == Fault.OVERWEIGHT
+
+
 def test_process_chunk__too_heavy__twins_agree_on_overweight():
     """Marks are cheap in bytes and dear in gas: the chunk is over its weight long before its end."""
     world = world_of("normal", 0)
@@ -121,8 +162,6 @@ def test_process_chunk__too_heavy__twins_agree_on_overweight():
     clock = state.globals.clock
     count = MAX_CHUNK_GAS // 20_000
     data = encode_chunk(clock, [Mark(world.series[0], 1)] * count)
-    context = Context(
-        b"\x11" * 32, Timestamp(clock), state.globals.queue_index, 0, 0, False, False
-    )
+    context = Context(b"\x11" * 32, Timestamp(clock), state.globals.queue_index, 0, 0, False, False)
     outcome = compare(Case(state, data, context, count, bytes(32)), Tally())
     assert outcome.fault == Fault.OVERWEIGHT

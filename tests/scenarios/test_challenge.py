@@ -196,8 +196,9 @@ def test_challenge__fraud_in_second_chunk__bound_to_the_root_before_it(lab: Lab)
     # | | gives another root as the one before | fails |
     # | | gives another data hash for the chunk before | fails |
     # | | | proves the second chunk |
-    lie = Lie((lab.chunk(lab.transfer()), lab.chunk(lab.transfer(sender=BOB))), twist=steal)
-    _, posted = lab.judge(lie)
+    lie = Lie((lab.chunk(lab.transfer()), lab.chunk(lab.transfer(sender=DAVE))), twist=steal)
+    findings, posted = lab.judge(lie)
+    assert [(finding.chunk, finding.fault) for finding in findings] == [(1, Fault.WRONG_POST_ROOT)]
     lab.post(lie, posted)
     watcher = Follower(lab.venue.gateway)
     watcher.poll()
