@@ -94,6 +94,8 @@ lock: $(STAMP) ## Resolve the dependencies again, after a change in pyproject.to
 	@$(RUN) tools.lock
 
 clean: ## Remove everything that is not in the repository's history
-	@rm -rf .venv node_modules .ape .build build cache out contracts/.cache \
+	@rm -rf .venv node_modules .build build cache out contracts/.cache \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@# Keyfile accounts are not ours to delete.
+	@test ! -d .ape || find .ape -mindepth 1 -maxdepth 1 ! -name accounts -exec rm -rf {} +
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -77,8 +77,9 @@ struct Meter {
     uint256 maxWitness;
 }
 
-/// @dev An order slot that the witness opens. `id`, `exists` and `slot` come first: the journal relies on
-/// it, as it does for accounts and markets.
+/// @dev An order slot that the witness opens. All entries begin alike: id, whether or as what it exists, leaf,
+/// whether it is touched. Functions below read those words, and some more, by their offset, because the
+/// compiler allocates and clears a struct for every one that it returns.
 struct SlotEntry {
     uint256 id;
     bool exists;
@@ -242,24 +243,13 @@ function touchAccount(State memory state, uint256 accountId)
     pure
     returns (AccountEntry memory entry, Fault fault)
 {
-    uint256 found = _find(_pointer(state.accounts), accountId);
-    if (found == 0) revert Witness_MissingAccount(accountId);
     assembly ("memory-safe") {
         mstore(0x40, entry)
-        entry := found
     }
-    if (!entry.isTouched) {
-        entry.isTouched = true;
-        uint256 count = entry.exists ? entry.account.positions.length : 0;
-        unchecked {
-            fault = chargeLeaf(
-                state,
-                WEIGHT_ACCOUNT_GAS + count * WEIGHT_POSITION_GAS,
-                ACCOUNT_HEAD_BYTES + count * POSITION_BYTES,
-                ACCOUNT_DEPTH,
-                ++state.meter.accounts
-            );
-        }
+    uint256 found;
+    (found, fault) = _touchAccount(state, accountId);
+    assembly ("memory-safe") {
+        entry := found
     }
 }
 
@@ -272,9 +262,14 @@ function getAccount(State memory state, uint256 accountId)
         mstore(0x40, account)
     }
     if (accountId >> ACCOUNT_DEPTH != 0) return (account, Fault.UNKNOWN_ACCOUNT);
-    (AccountEntry memory entry, Fault touched) = touchAccount(state, accountId);
-    account = entry.account;
-    fault = !isFault(touched) && !entry.exists ? Fault.UNKNOWN_ACCOUNT : touched;
+    uint256 entry;
+    bool exists;
+    (entry, fault) = _touchAccount(state, accountId);
+    assembly ("memory-safe") {
+        exists := mload(add(entry, 0x20))
+        account := mload(add(entry, 0x40))
+    }
+    if (!exists && !isFault(fault)) fault = Fault.UNKNOWN_ACCOUNT;
 }
 
 /// @dev Check that every field fits the leaf. OUT_OF_RANGE.
@@ -296,13 +291,11 @@ function validateAccount(Account memory account) pure returns (Fault) {
 
 /// @dev Store an account that `validateAccount` has passed.
 function setAccount(State memory state, uint256 accountId, Account memory account) pure {
-    uint256 entry = _find(_pointer(state.accounts), accountId);
-    if (entry == 0) revert Witness_MissingAccount(accountId);
     uint256 leaf;
     assembly ("memory-safe") {
         leaf := account
     }
-    _write(state, entry, 1, leaf);
+    _write(state, _findAccount(state, accountId), 1, leaf);
 }
 
 /// @dev Return an order slot, and whether it was ever used; its account is touched already.
@@ -313,31 +306,37 @@ function getSlot(State memory state, uint256 accountId, uint256 slotId)
     assembly ("memory-safe") {
         mstore(0x40, slot)
     }
-    (AccountEntry memory account, SlotEntry memory entry) = _findSlot(state, accountId, slotId);
-    if (!entry.isTouched) {
-        entry.isTouched = true;
-        fault = chargeLeaf(state, WEIGHT_SLOT_GAS, SLOT_BYTES, SLOT_DEPTH, ++account.slotsTouched);
+    (uint256 account, uint256 entry) = _findSlot(state, accountId, slotId);
+    if (_touch(entry)) {
+        uint256 ordinal;
+        assembly ("memory-safe") {
+            ordinal := add(mload(add(account, 0xe0)), 1)
+            mstore(add(account, 0xe0), ordinal)
+        }
+        fault = chargeLeaf(state, WEIGHT_SLOT_GAS, SLOT_BYTES, SLOT_DEPTH, ordinal);
     }
-    slot = entry.slot;
-    exists = entry.exists;
+    assembly ("memory-safe") {
+        exists := mload(add(entry, 0x20))
+        slot := mload(add(entry, 0x40))
+    }
 }
 
 /// @dev Store an order slot.
 function setSlot(State memory state, uint256 accountId, uint256 slotId, Slot memory slot) pure {
-    (, SlotEntry memory entry) = _findSlot(state, accountId, slotId);
+    (, uint256 entry) = _findSlot(state, accountId, slotId);
     uint256 leaf;
-    uint256 pointer;
     assembly ("memory-safe") {
         leaf := slot
-        pointer := entry
     }
-    _write(state, pointer, 1, leaf);
+    _write(state, entry, 1, leaf);
 }
 
 /// @dev Return the length of a market leaf's encoding, 0 when there is none: that of the witness, because it
 /// is asked for only before the leaf changes.
-function getMarketSize(MarketEntry memory entry) pure returns (uint256) {
-    return entry.size;
+function getMarketSize(uint256 entry) pure returns (uint256 size) {
+    assembly ("memory-safe") {
+        size := mload(add(entry, 0xc0))
+    }
 }
 
 /// @dev Return a market's entry, and note that the chunk needs it. Its type is NONE when there is no leaf.
@@ -345,24 +344,13 @@ function touchMarket(State memory state, uint256 marketId)
     pure
     returns (MarketEntry memory entry, Fault fault)
 {
-    uint256 found = _find(_pointer(state.markets), marketId);
-    if (found == 0) revert Witness_MissingMarket(marketId);
     assembly ("memory-safe") {
         mstore(0x40, entry)
-        entry := found
     }
-    if (!entry.isTouched) {
-        entry.isTouched = true;
-        uint256 size = getMarketSize(entry);
-        unchecked {
-            fault = chargeLeaf(
-                state,
-                WEIGHT_MARKET_GAS + (size + 31) / 32 * WEIGHT_MARKET_WORD_GAS,
-                size,
-                MARKET_DEPTH,
-                ++state.meter.markets
-            );
-        }
+    uint256 found;
+    (found, fault) = _touchMarket(state, marketId);
+    assembly ("memory-safe") {
+        entry := found
     }
 }
 
@@ -517,66 +505,130 @@ function _write(State memory state, uint256 entry, uint256 presence, uint256 lea
     }
 }
 
+/// @dev Note that an entry of any kind is touched; returns whether it was not.
+function _touch(uint256 entry) pure returns (bool isNew) {
+    assembly ("memory-safe") {
+        let isTouched := add(entry, 0x60)
+        isNew := iszero(mload(isTouched))
+        mstore(isTouched, 1)
+    }
+}
+
+/// @dev Find an account's entry, and note that the chunk needs it.
+function _touchAccount(State memory state, uint256 accountId)
+    pure
+    returns (uint256 entry, Fault fault)
+{
+    entry = _findAccount(state, accountId);
+    if (_touch(entry)) {
+        uint256 count = 0;
+        // The positions are the account's eighth word.
+        assembly ("memory-safe") {
+            if mload(add(entry, 0x20)) {
+                count := mload(mload(add(mload(add(entry, 0x40)), 0xe0)))
+            }
+        }
+        unchecked {
+            fault = chargeLeaf(
+                state,
+                WEIGHT_ACCOUNT_GAS + count * WEIGHT_POSITION_GAS,
+                ACCOUNT_HEAD_BYTES + count * POSITION_BYTES,
+                ACCOUNT_DEPTH,
+                ++state.meter.accounts
+            );
+        }
+    }
+}
+
+/// @dev Find a market's entry, and note that the chunk needs it.
+function _touchMarket(State memory state, uint256 marketId)
+    pure
+    returns (uint256 entry, Fault fault)
+{
+    entry = _findMarket(state, marketId);
+    if (_touch(entry)) {
+        uint256 size = getMarketSize(entry);
+        unchecked {
+            fault = chargeLeaf(
+                state,
+                WEIGHT_MARKET_GAS + (size + 31) / 32 * WEIGHT_MARKET_WORD_GAS,
+                size,
+                MARKET_DEPTH,
+                ++state.meter.markets
+            );
+        }
+    }
+}
+
 /// @dev Find an entry by its first word in an array of pointers that ascend by it; 0 when there is none.
 function _find(uint256 array, uint256 id) pure returns (uint256 entry) {
-    // Halves the part that may hold the id until one entry is left; reads only inside the array.
+    // Reads only inside the array. Series that trade together have consecutive ids: if all are consecutive
+    // from this one to the last, its place is known. Else halve the part that may hold it until one is left.
     assembly ("memory-safe") {
         let count := mload(array)
         if count {
             let base := add(array, 0x20)
-            for {} gt(count, 1) {} {
-                let half := shr(1, count)
-                let middle := add(base, shl(5, half))
-                if iszero(gt(mload(mload(middle)), id)) { base := middle }
-                count := sub(count, half)
+            let last := add(array, shl(5, count))
+            let behind := sub(mload(mload(last)), id)
+            if lt(behind, count) { entry := mload(sub(last, shl(5, behind))) }
+            if iszero(and(lt(behind, count), eq(mload(entry), id))) {
+                for {} gt(count, 1) {} {
+                    let half := shr(1, count)
+                    let middle := add(base, shl(5, half))
+                    if iszero(gt(mload(mload(middle)), id)) { base := middle }
+                    count := sub(count, half)
+                }
+                entry := mload(base)
+                entry := mul(entry, eq(mload(entry), id))
             }
-            entry := mload(base)
-            entry := mul(entry, eq(mload(entry), id))
         }
     }
+}
+
+function _findAccount(State memory state, uint256 accountId) pure returns (uint256 entry) {
+    entry = _find(_pointer(state.accounts), accountId);
+    if (entry == 0) revert Witness_MissingAccount(accountId);
+}
+
+function _findMarket(State memory state, uint256 marketId) pure returns (uint256 entry) {
+    entry = _find(_pointer(state.markets), marketId);
+    if (entry == 0) revert Witness_MissingMarket(marketId);
 }
 
 /// @dev Find an order slot that the witness opens, and its account.
 function _findSlot(State memory state, uint256 accountId, uint256 slotId)
     pure
-    returns (AccountEntry memory account, SlotEntry memory entry)
+    returns (uint256 account, uint256 entry)
 {
-    uint256 found = _find(_pointer(state.accounts), accountId);
-    if (found == 0) revert Witness_MissingAccount(accountId);
+    account = _findAccount(state, accountId);
+    uint256 slots;
     assembly ("memory-safe") {
-        mstore(0x40, account)
-        account := found
+        slots := mload(add(account, 0x120))
     }
-    found = _find(_pointer(account.slots), slotId);
-    if (found == 0) revert Witness_MissingSlot(slotId);
-    assembly ("memory-safe") {
-        entry := found
-    }
+    entry = _find(slots, slotId);
+    if (entry == 0) revert Witness_MissingSlot(slotId);
 }
 
 function _getMarket(State memory state, uint256 marketId, MarketType marketType)
     pure
-    returns (uint256, Fault)
+    returns (uint256 leaf, Fault fault)
 {
-    (MarketEntry memory entry, Fault fault) = touchMarket(state, marketId);
-    if (!isFault(fault) && entry.marketType != marketType) fault = Fault.UNKNOWN_MARKET;
-    return (entry.leaf, fault);
+    uint256 entry;
+    (entry, fault) = _touchMarket(state, marketId);
+    uint256 found;
+    assembly ("memory-safe") {
+        found := mload(add(entry, 0x20))
+        leaf := mload(add(entry, 0x40))
+    }
+    if (found != uint256(marketType) && !isFault(fault)) fault = Fault.UNKNOWN_MARKET;
 }
 
 function _setMarket(State memory state, uint256 marketId, MarketType marketType, uint256 leaf)
     pure {
-    uint256 entry = _find(_pointer(state.markets), marketId);
-    if (entry == 0) revert Witness_MissingMarket(marketId);
-    _write(state, entry, uint256(marketType), leaf);
+    _write(state, _findMarket(state, marketId), uint256(marketType), leaf);
 }
 
 function _pointer(AccountEntry[] memory array) pure returns (uint256 pointer) {
-    assembly ("memory-safe") {
-        pointer := array
-    }
-}
-
-function _pointer(SlotEntry[] memory array) pure returns (uint256 pointer) {
     assembly ("memory-safe") {
         pointer := array
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ape.api import AccountAPI, ProviderAPI
 from ape.contracts import ContractContainer, ContractInstance
 from ape.managers.project import ProjectManager
-from eth_utils.address import is_address
+from eth_utils.address import is_checksum_address, is_hex_address
 
 from deltaroll.l1.gateway import Contracts, Gateway
 from deltaroll.l1.registry import CONTRACTS, ContractEntry, Registry
@@ -41,13 +41,14 @@ class DeploymentParameters:
 
 
 def validate_address(name: str, value: str) -> None:
-    """Check that a parameter is an address and not zero.
+    """Check that a parameter is an address, its checksum right if it has one, and not zero.
 
     Raises
     ------
     DeploymentError
     """
-    if not is_address(value):
+    is_plain = is_hex_address(value) and value.startswith("0x") and value == value.lower()
+    if not is_plain and not is_checksum_address(value):
         raise DeploymentError(f"{name}: {value} is not an address")
     if value == ZERO:
         raise DeploymentError(f"{name}: the zero address")

@@ -20,6 +20,10 @@ class Audit:
     unprocessed: int
     """Deposits in the queue."""
     vault: int
+    deposited: int
+    """Ever consumed by the rollup."""
+    withdrawn: int
+    """Ever turned into exits."""
     open_sizes: int
     """Series whose sizes do not sum to zero or not to their open interest: must be 0."""
 
@@ -30,8 +34,17 @@ class Audit:
 
     @property
     def is_conserved(self) -> bool:
-        """Whether not a unit was created or lost; a donation to the vault stays in it."""
-        return self.vault >= self.liabilities and self.open_sizes == 0
+        """Whether not a unit was created or lost.
+
+        The ledger is exact. The vault may hold more: whoever sends it tokens without a deposit
+        has given them away.
+        """
+        held = self.equity + self.insurance + self.fee_pool
+        return (
+            held == self.deposited - self.withdrawn
+            and self.vault >= self.liabilities
+            and self.open_sizes == 0
+        )
 
 
 def compute_equity(state: State) -> int:
@@ -82,5 +95,7 @@ def compute_audit(follower: Follower) -> Audit:
         exits=state.globals.withdrawn - claimed,
         unprocessed=unprocessed,
         vault=contracts.token.balanceOf(contracts.vault),
+        deposited=state.globals.deposited,
+        withdrawn=state.globals.withdrawn,
         open_sizes=count_open_sizes(state),
     )

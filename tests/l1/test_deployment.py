@@ -36,6 +36,7 @@ def test_validate_parameters__good__is_taken():
         ({"sequencer": "me"}, "sequencer: me is not an address"),
         ({"governor": ZERO}, "governor: the zero address"),
         ({"governor": "0x" + "22" * 19 + "aB"}, "governor: 0x2222.*aB is not an address"),
+        ({"governor": "22" * 20}, "governor: 2222.* is not an address"),
         ({"challenge_window": 0}, "challenge_window: 0 is not positive"),
         ({"forced_delay": -1}, "forced_delay: -1 is not positive"),
         ({"proposer_delay": 2**64}, "proposer_delay: 18446744073709551616 does not fit 64 bits"),

@@ -156,7 +156,7 @@ def test_process_queue__message_heavier_than_the_rest_of_a_chunk__is_a_fault():
 
 
 def test_process_chunk__too_heavy__twins_agree_on_overweight():
-    """Marks are cheap in bytes and dear in gas: the chunk is over its weight long before its end."""
+    """Marks are cheap in bytes and dear in gas: the weight ends the chunk long before its data."""
     world = world_of("normal", 0)
     state = world.state
     clock = state.globals.clock
