@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Context, ISignatureVerifier} from "./interfaces/IVerifiers.sol";
 import {Fault} from "./protocol/Fault.sol";
 import {validateSignatures} from "./protocol/Signatures.sol";
-import {State} from "./protocol/State.sol";
+import {State, resetMeter} from "./protocol/State.sol";
 import {decodeWitness, validateWitness} from "./protocol/Witness.sol";
 
 /// @title Checks one signature of a chunk against the state before the chunk.
@@ -24,6 +24,7 @@ contract SignatureVerifier is ISignatureVerifier {
     ) external pure returns (uint8) {
         State memory state = decodeWitness(witness);
         validateWitness(state, context.preRoot);
+        resetMeter(state);
         Fault fault = validateSignatures(state, data, signatures, context.domainSeparator, position);
         if (fault != Fault.NONE && fault != Fault.SIGNATURE_COUNT && fault != Fault.BAD_SIGNATURE) {
             revert SignatureVerifier_BadData(fault);

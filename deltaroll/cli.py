@@ -62,8 +62,8 @@ def once_option(function: Function) -> Function:
 def load_project() -> ProjectManager:
     """Return the Ape project of the working directory.
 
-    Ape looks at the first 500 files of the contracts folder only. The copies of imported packages that
-    it leaves there while it compiles can push out the contracts themselves, so they go first.
+    Ape looks at the first 500 files of the contracts folder only. The copies of imported packages
+    that it leaves there while it compiles can push out the contracts themselves, so they go first.
     """
     shutil.rmtree(Path.cwd() / "contracts" / ".cache", ignore_errors=True)
     project: ProjectManager = Project(Path.cwd())

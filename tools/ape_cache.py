@@ -41,8 +41,8 @@ def is_current(entry: Json, artifact: Artifact) -> bool:
 def drop_copies(root: Path) -> None:
     """Remove the copies of imported packages that Ape puts among the contracts while it compiles.
 
-    Ape looks at the first 500 files of the folder only. With the copies there, which files those are
-    is up to the file system, and contracts can be missing from the next run.
+    Ape looks at the first 500 files of the folder only. With the copies there, which files those
+    are is up to the file system, and contracts can be missing from the next run.
     """
     shutil.rmtree(root / "contracts" / ".cache", ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from eth_utils import function_abi_to_4byte_selector
 from pyrevm import EVM, BlockEnv
 
 from deltaroll.protocol.eip712 import compute_domain_separator
+from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import Address
 from tests.protocol.evm import GAS, artifacts, type_of
@@ -23,7 +25,24 @@ CHAIN_ID = 1
 """Of the in-process EVM."""
 BAD_ROOT = b"\xee" * 32
 FLOOR_TOKEN = 10
-"""Gas of a quarter of a byte under EIP-7623."""
+"""Gas of a token under EIP-7623: a zero byte is one, any other byte is four."""
+HEADER_TYPE = (
+    "(uint64,bytes32,bytes32,bytes32,uint32,uint64,uint64,bytes32,"
+    "uint64,uint64,uint64,uint64,address,uint8,bytes32)"
+)
+SUBMITTED = keccak(f"BatchSubmitted(uint64,bytes32,{HEADER_TYPE})".encode())
+PROVEN = keccak(b"FraudProven(bytes32,uint256,uint8,address)")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a proof took."""
+
+    fault: Fault
+    gas: int
+    """Of the transaction, by the rules of Prague: at least the calldata floor."""
+    size: int
+    """Bytes of calldata."""
 
 
 def create_address(nonce: int) -> Address:
@@ -65,11 +84,12 @@ class Rollup:
         executor = self._deploy("TransitionExecutor")
         transition = self._deploy("TransitionVerifier", executor)
         signature = self._deploy("SignatureVerifier")
-        self._call(DEPLOYER, bridge, "MockQueue", "setInbox", INBOX_AT)
-        # That call used up a nonce of the deployer.
+        self._call(DEPLOYER, bridge, "MockQueue", "setInbox", "0x" + INBOX_AT.hex())
+        for index, chain in queue.items():
+            self._call(DEPLOYER, bridge, "MockQueue", "setHash", index, chain)
         parameters = (
             bridge,
-            create_address(6),
+            "0x" + PROVER_AT.hex(),
             SEQUENCER,
             7 * 86_400,
             43_200,
@@ -77,13 +97,54 @@ class Rollup:
             BOND,
             genesis_root,
         )
-        self.inbox = self._deploy("RollupInbox", parameters)
-        self.prover = self._deploy("FraudProver", self.inbox, transition, signature)
-        for index, chain in queue.items():
-            self._call(DEPLOYER, bridge, "MockQueue", "setHash", index, chain)
-        self._call(SEQUENCER, self.inbox, "RollupInbox", "bond", value=BOND)
-        self._queue = queue
-        self._genesis = self._header(genesis_root, 0)
+        self._inbox = self._deploy("RollupInbox", parameters)
+        self._genesis = self._last_header()
+        self._prover = self._deploy("FraudProver", self._inbox, transition, signature)
+        self._call(SEQUENCER, self._inbox, "RollupInbox", "bond", value=BOND)
+
+    def prove(self, data: bytes, witness: bytes, queue_end: int, queue_hash: bytes) -> Proof:
+        """Post a batch of one chunk with a wrong root and remove it."""
+        chunk = (data, b"", BAD_ROOT)
+        batch = (
+            self._genesis,
+            queue_end,
+            queue_hash,
+            (1 << 64) - 1,
+            (0, "0x" + "00" * 20, 0, bytes(32)),
+            [chunk],
+        )
+        self._call(SEQUENCER, self._inbox, "RollupInbox", "submitBatch", batch)
+        header = self._last_header()
+        branch = [bytes(32)] * 8
+        proof = (
+            header,
+            self._genesis,
+            0,
+            keccak(b""),
+            BAD_ROOT,
+            branch,
+            bytes(32),
+            bytes(32),
+            bytes(32),
+            branch,
+        )
+        calldata = encode_call("FraudProver", "prove", proof, data, witness)
+        self._evm.message_call(CHALLENGER, self._prover, calldata=calldata, gas=GAS)
+        result = self._evm.result
+        assert result is not None
+        (log,) = [log for log in result.logs if log.topics[0] == PROVEN]
+        fault = Fault(int.from_bytes(bytes(log.data[0])[:32], "big"))
+        zeros = calldata.count(0)
+        floor = 21_000 + FLOOR_TOKEN * (4 * len(calldata) - 3 * zeros)
+        return Proof(fault, max(result.gas_used + result.gas_refunded, floor), len(calldata))
+
+    def _last_header(self) -> tuple[Any, ...]:
+        result = self._evm.result
+        assert result is not None
+        kind = type_of(abi_of("RollupInbox", "event", "BatchSubmitted")["inputs"][2])
+        (log,) = [log for log in result.logs if log.topics[0] == SUBMITTED]
+        (header,) = decode([kind], bytes(log.data[0]))
+        return tuple(header)
 
     def _deploy(self, contract: str, *arguments: Any) -> str:
         artifact = artifacts()[contract]
