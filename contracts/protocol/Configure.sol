@@ -78,8 +78,7 @@ function processConfigureCommittee(State memory state, uint256 market, bytes mem
     if (body.length < 2 || body.length != 2 + 20 * uint256(uint8(body[1]))) {
         return Fault.NON_CANONICAL;
     }
-    Committee memory committee =
-        decodeCommittee(bytes.concat(bytes1(uint8(COMMITTEE_TAG)), body));
+    Committee memory committee = decodeCommittee(bytes.concat(bytes1(uint8(COMMITTEE_TAG)), body));
     address[] memory signers = committee.signers;
     if (
         committee.threshold == 0 || committee.threshold > signers.length
@@ -180,7 +179,9 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
     if (isFault(overweight)) return overweight;
     if (entry.marketType == MarketType.NONE) {
         setMarket(
-            state, market, Series(kind, status, underlying, 0, 0, 0, 0, 0, 0, 0, 0, new uint256[](0))
+            state,
+            market,
+            Series(kind, status, underlying, 0, 0, 0, 0, 0, 0, 0, 0, new uint256[](0))
         );
         return Fault.NONE;
     }

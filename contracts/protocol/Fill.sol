@@ -146,7 +146,8 @@ function computeAccountAfter(
         }
         change += before;
         if (
-            reduceOnly && (_abs(change) >= _abs(before) || (change != 0 && (change < 0) != (before < 0)))
+            reduceOnly
+                && (_abs(change) >= _abs(before) || (change != 0 && (change < 0) != (before < 0)))
         ) return (accountAfter, Fault.REDUCE_ONLY);
     }
     if (!held && positions.length == MAX_POSITIONS) return (accountAfter, Fault.POSITION_LIMIT);
@@ -218,9 +219,8 @@ function processFill(State memory state, Fill memory fill, Sweep memory sweep, b
     if (isFault(fault)) return (false, fault);
     bool continues = fill.hasTakerOrder
         || (sweep.exists && sweep.taker == fill.taker && sweep.slot == fill.takerSlot);
-    fault = validateSides(
-        trade.makerSlot, trade.takerSlot, trade.underlying, trade.series, continues
-    );
+    fault =
+        validateSides(trade.makerSlot, trade.takerSlot, trade.underlying, trade.series, continues);
     if (isFault(fault)) return (false, fault);
     Order memory order = trade.takerSlot.order;
     isIncomplete = order.timeInForce == TimeInForce.FOK && trade.takerSlot.filled < order.size;
@@ -339,10 +339,12 @@ function _findPosition(Position[] memory positions, uint256 market)
 
 /// @dev Return positions with the one at `place` replaced (if held) or with another one there. A position of no
 /// lots is left out.
-function _replacePosition(Position[] memory positions, uint256 place, bool held, Position memory position)
-    pure
-    returns (Position[] memory positionsAfter)
-{
+function _replacePosition(
+    Position[] memory positions,
+    uint256 place,
+    bool held,
+    Position memory position
+) pure returns (Position[] memory positionsAfter) {
     bool keeps = position.size != 0;
     // Arrays of structs hold pointers, and positions never change: sharing them is safe.
     assembly ("memory-safe") {

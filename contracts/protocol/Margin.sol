@@ -2,12 +2,7 @@
 pragma solidity 0.8.37;
 
 import {divUp, isWithinBand} from "./Arithmetic.sol";
-import {
-    LANE_PAIRS,
-    PPM,
-    WEIGHT_MARGIN_GAS,
-    WEIGHT_MARGIN_POSITION_GAS
-} from "./Constants.sol";
+import {LANE_PAIRS, PPM, WEIGHT_MARGIN_GAS, WEIGHT_MARGIN_POSITION_GAS} from "./Constants.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {
     MarketEntry,
@@ -75,10 +70,7 @@ function validateFresh(Series memory series, Underlying memory underlying, uint2
 }
 
 /// @dev Return what a position adds to equity: size * (mark - carry since it was touched).
-function computeEquityOf(int256 size, int256 snapshot, Series memory series)
-    pure
-    returns (int256)
-{
+function computeEquityOf(int256 size, int256 snapshot, Series memory series) pure returns (int256) {
     unchecked {
         return size * (int256(series.mark) - (series.carry - snapshot));
     }
@@ -88,7 +80,10 @@ function computeEquityOf(int256 size, int256 snapshot, Series memory series)
 function computeWorst(uint256[] memory lanes) pure returns (int256 worst) {
     assembly ("memory-safe") {
         let place := add(lanes, 0x20)
-        for { let end := add(place, shl(5, mload(lanes))) } lt(place, end) { place := add(place, 0x20) } {
+        for { let end := add(place, shl(5, mload(lanes))) } lt(place, end) { place := add(
+            place,
+            0x20
+        ) } {
             // A word is low + 2^128 * high, both signed.
             let word := mload(place)
             let low := signextend(15, word)
@@ -209,7 +204,9 @@ function _validateMark(Series memory series, Underlying memory underlying, uint2
     unchecked {
         if (clock > series.markedAt + params.maxMarkAge) return Fault.STALE_MARK;
     }
-    if (!isWithinBand(underlying.index, series.markIndex, params.moveBand)) return Fault.STALE_MARK;
+    if (!isWithinBand(underlying.index, series.markIndex, params.moveBand)) {
+        return Fault.STALE_MARK;
+    }
     return Fault.NONE;
 }
 

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {
-    COLLATERAL,
-    processSetTradingKey,
-    processTransfer,
-    processWithdraw
-} from "./Actions.sol";
+import {COLLATERAL, processSetTradingKey, processTransfer, processWithdraw} from "./Actions.sol";
 import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
 import {processConfigure} from "./Configure.sol";
 import {ACCOUNT_DEPTH, MAX_AMOUNT, WEIGHT_SIGNATURE_GAS} from "./Constants.sol";
@@ -232,7 +227,9 @@ function processForced(State memory state, bytes memory body, Context memory con
     }
     if (kind == Kind.TRANSFER) return processTransfer(state, transaction.transfer);
     if (kind == Kind.WITHDRAW) return processWithdraw(state, transaction.withdraw);
-    if (kind == Kind.SET_TRADING_KEY) return processSetTradingKey(state, transaction.setTradingKey);
+    if (kind == Kind.SET_TRADING_KEY) {
+        return processSetTradingKey(state, transaction.setTradingKey);
+    }
     if (kind == Kind.OBSERVE) return processObserve(state, transaction.observe);
     return processMark(state, transaction.mark);
 }

@@ -12,10 +12,7 @@ import {Committee, Observation, Observe, Underlying} from "./Types.sol";
 // has passed.
 
 /// @dev Return the middle price, the lower of the two middle ones of an even number; at least one.
-function computeMedian(Observation[] memory observations, uint256 count)
-    pure
-    returns (uint256)
-{
+function computeMedian(Observation[] memory observations, uint256 count) pure returns (uint256) {
     uint256[] memory sorted = new uint256[](count);
     // Insertion: at most MAX_SIGNERS of them.
     unchecked {
@@ -80,8 +77,7 @@ function computeUnderlyingAfter(
     bool halted = underlying.pendingIndex != 0;
     bool confirmed = halted
         && (isWithinBand(price, underlying.pendingIndex, band) || clock >= underlying.haltedUntil);
-    bool calm = !halted
-        && (underlying.index == 0 || isWithinBand(price, underlying.index, band));
+    bool calm = !halted && (underlying.index == 0 || isWithinBand(price, underlying.index, band));
     if (confirmed || calm) return Underlying(underlying.params, price, time, 0, 0);
     uint256 until = halted ? underlying.haltedUntil : clock + underlying.params.haltSeconds;
     return Underlying(underlying.params, underlying.index, time, price, until);

@@ -12,13 +12,7 @@ import {
 } from "./Eip712.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {SIGNATURE_BYTES, recoverSigner} from "./Recovery.sol";
-import {
-    AccountEntry,
-    State,
-    getCommittee,
-    getUnderlying,
-    touchAccount
-} from "./State.sol";
+import {AccountEntry, State, getCommittee, getUnderlying, touchAccount} from "./State.sol";
 import {
     Account,
     Committee,

@@ -32,9 +32,10 @@ struct Progress {
 function computeFeeLevel(uint256 level, uint256 fee) pure returns (uint256) {
     // Both are below 2^64; the result lies between them.
     unchecked {
-        return uint256(
-            int256(level) + divDown(int256(fee) - int256(level), int256(FEE_LEVEL_SMOOTHING))
-        );
+        return
+            uint256(
+                int256(level) + divDown(int256(fee) - int256(level), int256(FEE_LEVEL_SMOOTHING))
+            );
     }
 }
 
@@ -89,7 +90,9 @@ function processTransaction(
     }
     if (kind == Kind.TRANSFER) return processTransfer(state, transaction.transfer);
     if (kind == Kind.WITHDRAW) return processWithdraw(state, transaction.withdraw);
-    if (kind == Kind.SET_TRADING_KEY) return processSetTradingKey(state, transaction.setTradingKey);
+    if (kind == Kind.SET_TRADING_KEY) {
+        return processSetTradingKey(state, transaction.setTradingKey);
+    }
     if (kind == Kind.OBSERVE) return processObserve(state, transaction.observe);
     return processMark(state, transaction.mark);
 }
@@ -113,7 +116,9 @@ function processChunkEnd(State memory state, Progress memory progress, Context m
     returns (Fault)
 {
     if (progress.mustGoOn) return Fault.FILL_OR_KILL;
-    if (context.isLast && state.globals.queueIndex != context.queueEnd) return Fault.QUEUE_UNDERRUN;
+    if (context.isLast && state.globals.queueIndex != context.queueEnd) {
+        return Fault.QUEUE_UNDERRUN;
+    }
     return Fault.NONE;
 }
 

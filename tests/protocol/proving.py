@@ -72,6 +72,12 @@ def encode_call(contract: str, function: str, *arguments: Any) -> bytes:
     return bytes(function_abi_to_4byte_selector(entry)) + encode(types, arguments)
 
 
+def log_data(log: Any) -> bytes:
+    """The part of an event that is not indexed."""
+    print(log.data)
+    return bytes(log.data)
+
+
 class Rollup:
     """A deployment whose genesis is any state; its queue is whatever it is told."""
 
@@ -132,19 +138,20 @@ class Rollup:
         self._evm.message_call(CHALLENGER, self._prover, calldata=calldata, gas=GAS)
         result = self._evm.result
         assert result is not None
-        (log,) = [log for log in result.logs if log.topics[0] == PROVEN]
-        fault = Fault(int.from_bytes(bytes(log.data[0])[:32], "big"))
+        fault = Fault(int.from_bytes(self._last_event(PROVEN)[:32], "big"))
         zeros = calldata.count(0)
         floor = 21_000 + FLOOR_TOKEN * (4 * len(calldata) - 3 * zeros)
         return Proof(fault, max(result.gas_used + result.gas_refunded, floor), len(calldata))
 
     def _last_header(self) -> tuple[Any, ...]:
+        (header,) = decode([HEADER_TYPE], self._last_event(SUBMITTED))
+        return tuple(header)
+
+    def _last_event(self, topic: bytes) -> bytes:
         result = self._evm.result
         assert result is not None
-        kind = type_of(abi_of("RollupInbox", "event", "BatchSubmitted")["inputs"][2])
-        (log,) = [log for log in result.logs if log.topics[0] == SUBMITTED]
-        (header,) = decode([kind], bytes(log.data[0]))
-        return tuple(header)
+        (log,) = [log for log in result.logs if bytes.fromhex(log.topics[0][2:]) == topic]
+        return log_data(log)
 
     def _deploy(self, contract: str, *arguments: Any) -> str:
         artifact = artifacts()[contract]

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from coincurve import PrivateKey, PublicKey
 
-from deltaroll.node.challenger import compute_chunk_proof
-from deltaroll.node.follower import Follower
 from deltaroll.protocol.bits import BitWriter, encode_bits, encode_decimal, encode_number
 from deltaroll.protocol.codec import (
     ACCOUNT_DEPTH,
@@ -70,8 +68,6 @@ from tests.scenarios.support import (
     ETH,
     FRANK,
     GRID,
-    MAX_CALLDATA,
-    MAX_GAS,
     MOON,
     MOON_PERP,
     NOBODY,
@@ -415,7 +411,8 @@ def bad_index__no_markets(lab: Lab) -> Lie:
 # | a deposit | was credited twice |
 # | a skipped message | was not counted as skipped |
 # | the second of two | is as if the first had never been |
-# | the heaviest by bytes | Bob is a million richer |
+# | the heaviest by bytes: messages of 1,024 | Bob is a million richer |
+# | the heaviest by gas: marks | Bob is a million richer |
 
 
 def enrich(account: AccountId) -> Callable[[State], None]:
@@ -555,6 +552,12 @@ def wrong_root__heaviest_by_bytes(lab: Lab) -> Lie:
     return replace(honest, twist=enrich(BOB))
 
 
+@case(Fault.WRONG_POST_ROOT)
+def wrong_root__heaviest_by_gas(lab: Lab) -> Lie:
+    honest = find_heaviest(lab, 400, lambda size: lab.lie(*[lab.mark()] * size))
+    return replace(honest, twist=enrich(BOB))
+
+
 # OVERWEIGHT
 #
 # | the chunk | is too heavy in |
@@ -598,26 +601,6 @@ def overweight__by_bytes(lab: Lab) -> Lie:
 def overweight__by_gas(lab: Lab) -> Lie:
     force_messages(lab, 250, 1)
     return consume(lab, 250)
-
-
-def test_prove__heaviest_chunk_by_gas__fits_a_transaction(lab: Lab) -> None:
-    # | operator | watcher |
-    # |---|---|
-    # | posts as many marks as a chunk may hold, and a lie behind them | proves it within 10M gas |
-    #
-    # Simulated: for a transaction of so many steps, Ape's node keeps gigabytes of trace.
-    honest = find_heaviest(lab, 400, lambda size: lab.lie(*[lab.mark()] * size))
-    lie = replace(honest, twist=enrich(BOB))
-    _, posted = lab.judge(lie)
-    lab.post(lie, posted)
-    watcher = Follower(lab.venue.gateway)
-    watcher.poll()
-    fraud = watcher.fraud
-    assert fraud is not None
-    arguments = (compute_chunk_proof(fraud), fraud.chunks[0].data, fraud.witness)
-    prove = lab.contracts.prover.prove
-    assert lab.venue.simulate(prove, *arguments, sender=lab.venue.watcher, gas=MAX_GAS) is None
-    assert len(bytes(prove.encode_input(*arguments))) < MAX_CALLDATA
 
 
 # CLOCK_BACKWARD, CLOCK_AHEAD, CLOCK_STALE
