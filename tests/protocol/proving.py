@@ -72,12 +72,6 @@ def encode_call(contract: str, function: str, *arguments: Any) -> bytes:
     return bytes(function_abi_to_4byte_selector(entry)) + encode(types, arguments)
 
 
-def log_data(log: Any) -> bytes:
-    """The part of an event that is not indexed."""
-    print(log.data)
-    return bytes(log.data)
-
-
 class Rollup:
     """A deployment whose genesis is any state; its queue is whatever it is told."""
 
@@ -150,8 +144,9 @@ class Rollup:
     def _last_event(self, topic: bytes) -> bytes:
         result = self._evm.result
         assert result is not None
-        (log,) = [log for log in result.logs if bytes.fromhex(log.topics[0][2:]) == topic]
-        return log_data(log)
+        # A log's data are its topics and its bytes.
+        (data,) = [log.data[1] for log in result.logs if log.data[0][0] == topic]
+        return bytes(data)
 
     def _deploy(self, contract: str, *arguments: Any) -> str:
         artifact = artifacts()[contract]

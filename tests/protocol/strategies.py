@@ -916,7 +916,9 @@ def flip_bits(rng: Random, data: bytes) -> bytes:
     return bytes(flipped)
 
 
-def sign_all(state: State, transaction: Transaction, rng: Random, malice: float) -> list[bytes]:
+def sign_all(
+    state: State, transaction: Transaction, rng: Random, malice: float, domain: bytes = DOMAIN
+) -> list[bytes]:
     """Sign what a transaction requires, with the keys that the state names."""
     signatures = []
     for request in compute_requests(transaction):
@@ -938,7 +940,7 @@ def sign_all(state: State, transaction: Transaction, rng: Random, malice: float)
                     signer = BY_ADDRESS[account.trading_key]
         if rng.random() < malice * 0.2:
             signer = rng.choice(SIGNERS)
-        signatures.append(signer.sign(compute_digest(DOMAIN, request.struct_hash)))
+        signatures.append(signer.sign(compute_digest(domain, request.struct_hash)))
     return signatures
 
 

@@ -1,0 +1,585 @@
+"""Every legal chunk can be proven: what the meter says is an upper bound of what a proof takes.
+
+Each scenario repeats the transaction that costs most for its weight until the meter refuses the next. The
+chunk that is just legal and the one that is just too heavy are both posted and removed, by the real
+contracts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+import pytest
+
+from deltaroll.presets import PMRM_2
+from deltaroll.protocol.codec import encode_chunk
+from deltaroll.protocol.configure import encode_configure
+from deltaroll.protocol.constants import (
+    ACCOUNT_DEPTH,
+    MARKET_DEPTH,
+    MAX_CHUNK_GAS,
+    MAX_CHUNK_WITNESS,
+    MAX_POSITIONS,
+    WEIGHT_CHUNK_BYTES,
+    WEIGHT_CHUNK_GAS,
+)
+from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.leaf import COMMITTEE_TAG, GRID_TAG, encode_committee, encode_grid
+from deltaroll.protocol.state import (
+    State,
+    charge,
+    compute_state_root,
+    reset_meter,
+    set_account,
+    set_market,
+)
+from deltaroll.protocol.transition import Progress, process_transaction
+from deltaroll.protocol.types import (
+    ZERO_ADDRESS,
+    Account,
+    AccountId,
+    Address,
+    Committee,
+    Context,
+    Fill,
+    Mark,
+    MarketId,
+    Message,
+    MessageKind,
+    Observation,
+    Observe,
+    Order,
+    Position,
+    Queue,
+    Series,
+    SeriesKind,
+    SeriesStatus,
+    SetTradingKey,
+    SlotId,
+    TimeInForce,
+    Timestamp,
+    Transaction,
+    Transfer,
+    Underlying,
+    Withdraw,
+)
+from tests.protocol.proving import DOMAIN, Proof, Rollup
+from tests.protocol.strategies import (
+    COMMITTEE,
+    GRID,
+    SIGNERS,
+    START,
+    UNDERLYINGS,
+    Case,
+    default_params,
+    deposit_body,
+    sign_all,
+)
+from tests.protocol.verifiers import hash_message, run_python
+
+MAX_PROOF_GAS = 10_000_000
+MAX_PROOF_BYTES = 120_000
+MAX_DATA = 16_384
+"""Bytes of a chunk's data that the inbox takes."""
+MORE = 10
+"""Steps past the limit that make a chunk too heavy for certain."""
+PRICE = 50_000_000
+RNG = Random(7)
+Step = Transaction | tuple[int, Address, bytes]
+"""A transaction, or a message that a Queue transaction consumes."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """A state in the making and what a scenario does to it."""
+
+    state: State
+    series: list[MarketId]
+    accounts: list[AccountId]
+    owners: list[Address]
+
+
+def spread(number: int, depth: int) -> int:
+    """The n-th of ids that are as far apart as a tree allows: their branches share least."""
+    return int(f"{number:0{depth}b}"[::-1], 2)
+
+
+def create_scene(
+    accounts: int = 0,
+    positions: int = 0,
+    series: int = 0,
+    *,
+    underlyings: int = 1,
+    disjoint: bool = False,
+    marked: bool = True,
+    owners: int = 24,
+) -> Scene:
+    """Accounts that hold positions in series, with full trees around them."""
+    state = State()
+    clock = START
+    state.globals = replace(
+        state.globals, clock=clock, queue_index=1, account_count=1 << 23, fee_pool=10**30
+    )
+    committee = Committee(1, tuple(sorted(signer.address for signer in SIGNERS[:16])))
+    set_market(state, COMMITTEE, committee)
+    set_market(state, GRID, PMRM_2)
+    for market in UNDERLYINGS[:underlyings]:
+        params = replace(default_params(RNG, COMMITTEE, GRID), max_mark_age=600_000, tick=1)
+        params = replace(params, max_observation_age=600_000, perp_initial=15_000)
+        leaf = Underlying(params, PRICE, Timestamp(clock - 40_000), 0, Timestamp(0))
+        set_market(state, market, leaf)
+    risk = tuple(-(1 << 40) - n for n in range(33)) if marked else ()
+    listed = []
+    number = 0
+    while len(listed) < series:
+        number += 1
+        market = MarketId(spread(number, MARKET_DEPTH))
+        if market in state.markets:
+            continue
+        leaf = Series(
+            SeriesKind.PERPETUAL,
+            SeriesStatus.ACTIVE,
+            UNDERLYINGS[len(listed) % underlyings],
+            MarketId(0),
+            0,
+            PRICE if marked else 0,
+            PRICE if marked else 0,
+            Timestamp(clock - 40_000 if marked else 0),
+            (1 << 50) + 7,
+            1 << 60,
+            risk,
+        )
+        set_market(state, market, leaf)
+        listed.append(market)
+    opened = []
+    owner_of = []
+    for number in range(accounts):
+        account_id = AccountId(spread(number + 1, ACCOUNT_DEPTH))
+        first = number * positions if disjoint else 0
+        held = sorted(listed[first : first + positions])
+        owner = SIGNERS[number % owners].address
+        account = Account(
+            owner,
+            SIGNERS[(number + 1) % owners].address,
+            Timestamp(clock + 10**6),
+            1,
+            1 << 120,
+            1,
+            Timestamp(clock),
+            tuple(Position(market, -(1 << 30) - 3, -(1 << 50)) for market in held),
+        )
+        set_account(state, account_id, account)
+        opened.append(account_id)
+        owner_of.append(owner)
+    # Neighbours of everything, so that no sibling is zero.
+    for account_id in list(opened):
+        for height in range(ACCOUNT_DEPTH):
+            other = AccountId((account_id ^ 1 << height) & ~((1 << height) - 1) | 1)
+            if other not in state.accounts:
+                set_account(state, other, replace(account, positions=()))
+    scene = Scene(state, listed, opened, owner_of)
+    compute_state_root(state)
+    reset_meter(state)
+    return scene
+
+
+def order(market: MarketId, is_buy: bool, nonce: int, size: int = (1 << 31) - 1) -> Order:
+    """An order with a long encoding."""
+    return Order(
+        market,
+        is_buy,
+        PRICE,
+        size,
+        nonce,
+        1,
+        Timestamp(START + 77_777),
+        TimeInForce.GTC,
+        False,
+        False,
+    )
+
+
+# Scenarios
+
+
+def fill_new_pairs(scene: Scene) -> Iterator[Step]:
+    """Accounts that trade once each."""
+    pairs = zip(scene.accounts[::2], scene.accounts[1::2], strict=True)
+    for number, (maker, taker) in enumerate(pairs):
+        market = scene.series[number % len(scene.series)]
+        yield Fill(
+            market,
+            maker,
+            taker,
+            SlotId(1),
+            SlotId(4001),
+            True,
+            12_345,
+            order(market, True, 99_999),
+            order(market, False, 99_999),
+        )
+
+
+def fill_resting(scene: Scene) -> Iterator[Step]:
+    """The same two orders again and again: the least witness for a fill."""
+    market = scene.series[0]
+    maker, taker = scene.accounts[:2]
+    for number in range(10**6):
+        new = number == 0
+        yield Fill(
+            market,
+            maker,
+            taker,
+            SlotId(1),
+            SlotId(2),
+            True,
+            1,
+            order(market, True, 1) if new else None,
+            order(market, False, 1) if new else None,
+        )
+
+
+def fill_new_slots(scene: Scene) -> Iterator[Step]:
+    """Two accounts, new orders each time."""
+    market = scene.series[0]
+    maker, taker = scene.accounts[:2]
+    for number in range(4096):
+        slot = SlotId(spread(number, 12))
+        yield Fill(
+            market,
+            maker,
+            taker,
+            slot,
+            slot,
+            True,
+            1,
+            order(market, True, 99_999),
+            order(market, False, 99_999),
+        )
+
+
+def fill_new_series(scene: Scene) -> Iterator[Step]:
+    """Two accounts open a position with every fill."""
+    maker, taker = scene.accounts[:2]
+    for number, market in enumerate(scene.series):
+        yield Fill(
+            market,
+            maker,
+            taker,
+            SlotId(1),
+            SlotId(2),
+            True,
+            1,
+            order(market, True, 1 + number),
+            order(market, False, 1 + number),
+        )
+
+
+def transfer(scene: Scene) -> Iterator[Step]:
+    """Between two accounts."""
+    for number in range(10**6):
+        yield Transfer(scene.accounts[0], scene.accounts[1], 99_999_999_999, number + 2)
+
+
+def transfer_pairs(scene: Scene) -> Iterator[Step]:
+    """Between accounts that are named once each."""
+    for sender, recipient in zip(scene.accounts[::2], scene.accounts[1::2], strict=True):
+        yield Transfer(sender, recipient, 99_999_999_999, 99_999)
+
+
+def withdraw(scene: Scene) -> Iterator[Step]:
+    """From one account."""
+    for number in range(10**6):
+        yield Withdraw(scene.accounts[0], scene.owners[0], 99_999_999_999, number + 2)
+
+
+def set_trading_key(scene: Scene) -> Iterator[Step]:
+    """On one account."""
+    for number in range(10**6):
+        key = SIGNERS[3].address
+        yield SetTradingKey(scene.accounts[0], key, Timestamp(START + 5), number + 2)
+
+
+def observe(scene: Scene) -> Iterator[Step]:
+    """Sixteen members each time, in the order that takes longest to sort."""
+    for number in range(30_000):
+        yield observe_at(START - 30_000 + number)
+
+
+def observe_at(time: int) -> Observe:
+    """Sixteen prices of one second."""
+    return Observe(
+        UNDERLYINGS[0],
+        tuple(Observation(n, PRICE + 999 - n, Timestamp(time)) for n in range(16)),
+    )
+
+
+def mark(scene: Scene) -> Iterator[Step]:
+    """One series after another."""
+    for market in scene.series:
+        yield Mark(market, 1)
+
+
+def mark_again(scene: Scene) -> Iterator[Step]:
+    """The same series."""
+    while True:
+        yield Mark(scene.series[0], 1)
+
+
+def deposit(scene: Scene) -> Iterator[Step]:
+    """To one account."""
+    while True:
+        body = deposit_body(scene.owners[0], scene.accounts[0], 10**20)
+        yield (MessageKind.DEPOSIT, ZERO_ADDRESS, body)
+
+
+def deposit_new(scene: Scene) -> Iterator[Step]:
+    """To new accounts."""
+    while True:
+        body = deposit_body(SIGNERS[1].address, 0, 10**20)
+        yield (MessageKind.DEPOSIT, ZERO_ADDRESS, body)
+
+
+def force_exit(scene: Scene) -> Iterator[Step]:
+    """A little at a time."""
+    body = int(scene.accounts[0]).to_bytes(4, "big") + (99_999).to_bytes(16, "big")
+    while True:
+        yield (MessageKind.FORCE_EXIT, scene.owners[0], body)
+
+
+def cancel_all(scene: Scene) -> Iterator[Step]:
+    """Again and again."""
+    body = int(scene.accounts[0]).to_bytes(4, "big")
+    while True:
+        yield (MessageKind.CANCEL_ALL, scene.owners[0], body)
+
+
+def forced(scene: Scene, transaction: Transaction) -> Step:
+    """A Forced message around a transaction."""
+    data = encode_chunk(Timestamp(START), [transaction])
+    signatures = b"".join(sign_all(scene.state, transaction, RNG, 0.0, DOMAIN))
+    return (MessageKind.FORCED, ZERO_ADDRESS, len(data).to_bytes(2, "big") + data + signatures)
+
+
+def forced_fill(scene: Scene) -> Iterator[Step]:
+    """Two signatures and a fill."""
+    for step in fill_new_slots(scene):
+        assert isinstance(step, Fill)
+        yield forced(scene, step)
+
+
+def forced_observe(scene: Scene) -> Iterator[Step]:
+    """As many signatures as a message holds."""
+    for number in range(30_000):
+        whole = observe_at(START - 30_000 + number)
+        yield forced(scene, replace(whole, observations=whole.observations[:13]))
+
+
+def forced_transfer(scene: Scene) -> Iterator[Step]:
+    """One signature."""
+    for step in transfer(scene):
+        assert isinstance(step, Transfer)
+        yield forced(scene, step)
+
+
+def forced_tables(scene: Scene) -> Iterator[Step]:
+    """Tables that name all they can in the fewest bits, for nothing."""
+    # Clock; 255 accounts, each next to the one before; as many markets.
+    bits = f"{START:040b}" + f"{8:04b}" + "1111111" + "0" * 5 * 255
+    bits += f"{8:04b}" + "1111111" + "0" * 5 * 255 + "0" * 4
+    bits += "0" * (-len(bits) % 8)
+    data = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    while True:
+        yield (MessageKind.FORCED, ZERO_ADDRESS, len(data).to_bytes(2, "big") + data)
+
+
+def forced_mark(scene: Scene) -> Iterator[Step]:
+    """As many series as one message may mark."""
+    for start in range(0, len(scene.series), 20):
+        yield forced(scene, Mark(MarketId(20_000 + start), 20))
+
+
+def configure_committee(scene: Scene) -> Iterator[Step]:
+    """Of sixteen, new each time."""
+    committee = Committee(16, tuple(bytes((n + 1,)) * 20 for n in range(16)))  # type: ignore[misc]
+    for number in range(1000):
+        market = MarketId(spread(number + 1, 15) + (1 << 15) - 1)
+        body = encode_configure(COMMITTEE_TAG, market, encode_committee(committee)[1:])
+        yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+
+
+def configure_grid(scene: Scene) -> Iterator[Step]:
+    """Of 33 scenarios, new each time."""
+    for number in range(1000):
+        market = MarketId(spread(number + 1, 15) + (1 << 15) - 1)
+        body = encode_configure(GRID_TAG, market, encode_grid(PMRM_2)[1:])
+        yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+
+
+def configure_long(scene: Scene) -> Iterator[Step]:
+    """A grid that is too long: decoded, then refused."""
+    body = encode_configure(GRID_TAG, MarketId(9), bytes((113,)) + b"\x01" * 9 * 113)
+    while True:
+        yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+
+
+def noise(scene: Scene) -> Iterator[Step]:
+    """The longest message, of no kind."""
+    while True:
+        yield (9, ZERO_ADDRESS, b"\xff" * 1024)
+
+
+def empty_messages(scene: Scene) -> Iterator[Step]:
+    """The shortest message."""
+    while True:
+        yield (9, ZERO_ADDRESS, b"\xff")
+
+
+SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene]]] = {
+    "fill, 1 position": (fill_new_pairs, lambda: create_scene(254, 1, 8)),
+    "fill, 4 positions": (fill_new_pairs, lambda: create_scene(128, 4, 32, underlyings=3)),
+    "fill, 64 positions": (fill_new_pairs, lambda: create_scene(20, 64, 64)),
+    "fill, 64 disjoint positions": (
+        fill_new_pairs,
+        lambda: create_scene(4, 63, 252, underlyings=3, disjoint=True),
+    ),
+    "fill, resting": (fill_resting, lambda: create_scene(2, 0, 1)),
+    "fill, resting, 64 positions": (fill_resting, lambda: create_scene(2, 64, 64)),
+    "fill, new slots": (fill_new_slots, lambda: create_scene(2, 0, 1)),
+    "fill, new series": (fill_new_series, lambda: create_scene(2, 0, 64, underlyings=3)),
+    "transfer": (transfer, lambda: create_scene(2)),
+    "transfer, 64 positions": (transfer, lambda: create_scene(2, 64, 64, underlyings=3)),
+    "transfer, new pairs": (transfer_pairs, lambda: create_scene(254)),
+    "transfer, new pairs, 64 positions": (transfer_pairs, lambda: create_scene(60, 64, 64)),
+    "withdraw": (withdraw, lambda: create_scene(1)),
+    "set trading key": (set_trading_key, lambda: create_scene(1, 64, 64)),
+    "observe": (observe, lambda: create_scene()),
+    "mark": (mark, lambda: create_scene(0, 0, 250, marked=False)),
+    "mark, one series": (mark_again, lambda: create_scene(0, 0, 1)),
+    "deposit": (deposit, lambda: create_scene(1, 64, 64)),
+    "deposit, new account": (deposit_new, lambda: create_scene(1)),
+    "force exit": (force_exit, lambda: create_scene(1)),
+    "force exit, 64 positions": (force_exit, lambda: create_scene(1, 64, 64, underlyings=3)),
+    "cancel all": (cancel_all, lambda: create_scene(1, 64, 64)),
+    "forced fill": (forced_fill, lambda: create_scene(2, 0, 1)),
+    "forced transfer": (forced_transfer, lambda: create_scene(2)),
+    "forced observe": (forced_observe, lambda: create_scene()),
+    "forced tables": (forced_tables, lambda: create_scene()),
+    "configure committee": (configure_committee, lambda: create_scene()),
+    "configure grid": (configure_grid, lambda: create_scene()),
+    "configure, too long": (configure_long, lambda: create_scene()),
+    "noise": (noise, lambda: create_scene()),
+    "empty messages": (empty_messages, lambda: create_scene()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Heavy:
+    """A chunk at the limit, and one transaction past it."""
+
+    legal: list[Transaction]
+    more: list[Transaction]
+    """What the meter refuses; none when the bound on data comes first."""
+
+
+def context_of(state: State, queue_end: int) -> Context:
+    """The place that `Rollup.prove` gives a chunk."""
+    return Context(DOMAIN, state.globals.clock, queue_end, 0, 0, True, True)
+
+
+def grow(scene: Scene, steps: Iterator[Step]) -> Heavy:
+    """Repeat a step until the meter, or the inbox, refuses."""
+    state = scene.state
+    legal: list[Transaction] = []
+    reset_meter(state)
+    state.begin()
+    charge(state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES)
+    progress = Progress()
+    more: list[Transaction] = []
+    message = state.globals.queue_index
+    for step in steps:
+        transaction: Transaction
+        if isinstance(step, tuple):
+            kind, sender, body = step
+            state.messages[message] = Message(kind, sender, Timestamp(START), body)
+            message += 1
+            transaction = Queue()
+        else:
+            transaction = step
+        if more:
+            more.append(transaction)
+            if len(more) == MORE:
+                break
+            continue
+        if len(legal) % 16 == 0 and len(encode_chunk(Timestamp(START), legal)) > MAX_DATA - 900:
+            break
+        state.begin()
+        try:
+            # The data's own bytes are weighed at the start of the chunk, but not known yet.
+            charge(state, 16 * 80, 80)
+            process_transaction(state, transaction, progress, context_of(state, 1 << 60))
+        except TransitionFault as problem:
+            state.rollback()
+            assert problem.fault == Fault.OVERWEIGHT, problem
+            more.append(transaction)
+            continue
+        state.commit()
+        legal.append(transaction)
+    state.rollback()
+    return Heavy(legal, more)
+
+
+def measure(scene: Scene, transactions: list[Transaction]) -> tuple[Proof, int, int]:
+    """Post and remove a chunk; return the proof, and the meter's gas and bytes."""
+    state = scene.state
+    first = state.globals.queue_index
+    consumed = sum(isinstance(item, Queue) for item in transactions)
+    data = encode_chunk(Timestamp(START), transactions)
+    before = keccak(b"queue")
+    context = context_of(state, first + consumed)
+    outcome = run_python(Case(state, data, context, len(transactions), before))
+    chain = before
+    queue = {first - 1: chain}
+    for index in range(first, first + consumed):
+        chain = keccak(chain + hash_message(state.messages[index]))
+        queue[index] = chain
+    rollup = Rollup(outcome.pre_root, state.globals.clock, queue)
+    proof = rollup.prove(data, outcome.witness, first + consumed, chain)
+    expected = Fault.WRONG_POST_ROOT if outcome.fault == Fault.NONE else outcome.fault
+    assert proof.fault == expected
+    return proof, outcome.gas, outcome.size
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_charge__heaviest_chunk_of_a_kind__bounds_its_proof(name: str) -> None:
+    steps, create = SCENARIOS[name]
+    scene = create()
+    heavy = grow(scene, steps(scene))
+    assert heavy.legal
+    proof, gas, size = measure(scene, heavy.legal)
+    print(f"{name}: {len(heavy.legal)} transactions, {proof.gas:,} of {gas:,} gas")
+    assert gas <= MAX_CHUNK_GAS
+    assert size <= MAX_CHUNK_WITNESS
+    assert proof.gas <= gas
+    assert proof.size <= size
+    if heavy.more:
+        # So is the chunk that is too heavy, else nobody could say so.
+        proof, gas, size = measure(scene, [*heavy.legal, *heavy.more])
+        assert proof.fault == Fault.OVERWEIGHT
+        assert proof.gas <= MAX_PROOF_GAS
+        assert proof.size <= MAX_PROOF_BYTES
+
+
+def test_charge__empty_chunk__bounds_its_proof() -> None:
+    proof, gas, size = measure(create_scene(), [])
+    print(f"empty: {proof.gas:,} of {gas:,} gas, {proof.size:,} of {size:,} bytes")
+    assert proof.gas <= gas
+    assert proof.size <= size
+
+
+def test_constants__positions__fit_a_chunk() -> None:
+    """The scenarios above hold as many positions as an account may."""
+    assert MAX_POSITIONS == 64
