@@ -38,8 +38,9 @@ import {
 
 uint256 constant CLOCK_BITS = 40;
 uint256 constant KIND_BITS = 4;
-/// @dev At most 255 accounts and 255 markets a chunk.
 uint256 constant TABLE_BITS = 8;
+/// @dev At most 255 accounts and 255 markets a chunk.
+uint256 constant MAX_TABLE = (1 << TABLE_BITS) - 1;
 uint256 constant LOTS_BITS = 31;
 uint256 constant PRICE_BITS = 63;
 uint256 constant AMOUNT_BITS = 96;
@@ -66,10 +67,17 @@ struct Decoder {
 }
 
 /// @dev Read a strictly ascending table: length, first id, then differences less one. TRUNCATED,
-/// NON_CANONICAL; OUT_OF_RANGE when an id needs more than `width` bits.
-function decodeTable(BitReader memory reader, uint256 width) pure returns (uint256[] memory ids) {
+/// NON_CANONICAL, also for more than `most` entries; OUT_OF_RANGE when an id needs more than `width` bits.
+function decodeTable(BitReader memory reader, uint256 width, uint256 most)
+    pure
+    returns (uint256[] memory ids)
+{
     unchecked {
         uint256 count = decodeNumber(reader, TABLE_BITS);
+        if (count > most) {
+            fail(reader, Fault.NON_CANONICAL);
+            return ids;
+        }
         ids = new uint256[](count);
         uint256 next = 0;
         for (uint256 i; i < count; ++i) {
@@ -82,13 +90,16 @@ function decodeTable(BitReader memory reader, uint256 width) pure returns (uint2
     }
 }
 
-/// @dev Read the clock and both tables.
-function decodeHeader(bytes memory data) pure returns (Decoder memory decoder, Fault fault) {
+/// @dev Read the clock and both tables, which may be held to fewer entries than the codec allows: MAX_TABLE.
+function decodeHeader(bytes memory data, uint256 mostAccounts, uint256 mostMarkets)
+    pure
+    returns (Decoder memory decoder, Fault fault)
+{
     BitReader memory reader = readerOf(data);
     decoder.reader = reader;
     decoder.clock = decodeBits(reader, CLOCK_BITS);
-    decoder.accounts = decodeTable(reader, ACCOUNT_DEPTH);
-    decoder.markets = decodeTable(reader, MARKET_DEPTH);
+    decoder.accounts = decodeTable(reader, ACCOUNT_DEPTH, mostAccounts);
+    decoder.markets = decodeTable(reader, MARKET_DEPTH, mostMarkets);
     fault = reader.fault;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {MAX_SCENARIOS, MAX_SIGNERS, PPM} from "./Constants.sol";
+import {MAX_SCENARIOS, MAX_SIGNERS, PPM, WEIGHT_MARKET_WORD_GAS} from "./Constants.sol";
 import {copySeries, copySlice} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {
@@ -19,6 +19,7 @@ import {
     MarketEntry,
     MarketType,
     State,
+    charge,
     getCommittee,
     getGrid,
     getSeries,
@@ -78,12 +79,11 @@ function processConfigureCommittee(State memory state, uint256 market, bytes mem
     if (body.length < 2 || body.length != 2 + 20 * uint256(uint8(body[1]))) {
         return Fault.NON_CANONICAL;
     }
+    // Before anything is decoded, whose cost would grow with the count.
+    if (uint8(body[1]) > MAX_SIGNERS) return Fault.OUT_OF_RANGE;
     Committee memory committee = decodeCommittee(bytes.concat(bytes1(uint8(COMMITTEE_TAG)), body));
     address[] memory signers = committee.signers;
-    if (
-        committee.threshold == 0 || committee.threshold > signers.length
-            || signers.length > MAX_SIGNERS
-    ) return Fault.OUT_OF_RANGE;
+    if (committee.threshold == 0 || committee.threshold > signers.length) return Fault.OUT_OF_RANGE;
     address previous;
     for (uint256 i; i < signers.length; ++i) {
         if (signers[i] <= previous) return Fault.NON_CANONICAL;
@@ -108,13 +108,14 @@ function processConfigureGrid(State memory state, uint256 market, bytes memory b
     if (body.length == 0 || body.length != 1 + SCENARIO_BYTES * uint256(uint8(body[0]))) {
         return Fault.NON_CANONICAL;
     }
+    // Before anything is decoded, whose cost would grow with the count.
+    if (uint8(body[0]) == 0 || uint8(body[0]) > MAX_SCENARIOS) return Fault.OUT_OF_RANGE;
     Grid memory grid = decodeGrid(bytes.concat(bytes1(uint8(GRID_TAG)), body));
     Scenario[] memory scenarios = grid.scenarios;
-    if (scenarios.length == 0 || scenarios.length > MAX_SCENARIOS) return Fault.OUT_OF_RANGE;
-    for (uint256 i; i < scenarios.length; ++i) {
-        if (scenarios[i].spotShock < -int256(PPM) || scenarios[i].weight > PPM) {
-            return Fault.OUT_OF_RANGE;
-        }
+    uint256 count = scenarios.length;
+    for (uint256 i; i < count; ++i) {
+        Scenario memory scenario = scenarios[i];
+        if (scenario.spotShock < -int256(PPM) || scenario.weight > PPM) return Fault.OUT_OF_RANGE;
     }
     (MarketEntry memory entry, Fault overweight) = touchMarket(state, market);
     if (isFault(overweight)) return overweight;
@@ -193,8 +194,11 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
     setMarket(state, market, seriesAfter);
 }
 
-/// @dev Apply a Configure message. TRUNCATED, UNKNOWN_KIND, and what the four processes above return.
+/// @dev Apply a Configure message. OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the four processes above return.
 function processConfigure(State memory state, bytes memory body) pure returns (Fault) {
+    // A new leaf is as long as its body: touching the empty place did not pay for it.
+    Fault overweight = charge(state, (body.length + 31) / 32 * WEIGHT_MARKET_WORD_GAS, 0);
+    if (isFault(overweight)) return overweight;
     if (body.length < HEAD_BYTES) return Fault.TRUNCATED;
     uint256 head = uint24(bytes3(body));
     uint256 tag = head >> 16;

@@ -66,6 +66,8 @@ uint256 constant WEIGHT_MARGIN_POSITION_GAS = 5000;
 uint256 constant WEIGHT_MARK_GAS = 25_000;
 /// @dev Consuming one queue message; a forced one checks signatures inside.
 uint256 constant WEIGHT_MESSAGE_GAS = 25_000;
+/// @dev One observation of an Observe.
+uint256 constant WEIGHT_OBSERVATION_GAS = 5_000;
 /// @dev One signature recovered inside a forced transaction.
 uint256 constant WEIGHT_SIGNATURE_GAS = 8000;
 /// @dev Calldata gas of one witness byte, none of them zero.

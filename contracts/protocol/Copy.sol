@@ -3,8 +3,23 @@ pragma solidity 0.8.37;
 
 import {Account, Series} from "./Types.sol";
 
-// What `dataclasses.replace` does in Python: a copy to change, while the leaf stays as it is. Members that
-// are not plain words are shared with the original; give them a new value, never write inside them.
+// Memory. Copies do what `dataclasses.replace` does in Python: they can be changed while the leaf stays as it
+// is. Members that are not plain words are shared with the original; give them a new value, never write inside
+// them.
+
+/// @dev Return where free memory begins.
+function getFreeMemory() pure returns (uint256 free) {
+    assembly ("memory-safe") {
+        free := mload(0x40)
+    }
+}
+
+/// @dev Give back all memory from `free` on, which nothing points into any more.
+function setFreeMemory(uint256 free) pure {
+    assembly ("memory-safe") {
+        mstore(0x40, free)
+    }
+}
 
 /// @dev Return a copy of an account.
 function copyAccount(Account memory account) pure returns (Account memory copy) {

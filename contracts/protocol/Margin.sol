@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {divUp, isWithinBand} from "./Arithmetic.sol";
 import {LANE_PAIRS, PPM, WEIGHT_MARGIN_GAS, WEIGHT_MARGIN_POSITION_GAS} from "./Constants.sol";
+import {getFreeMemory, setFreeMemory} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {
     MarketEntry,
@@ -124,7 +125,7 @@ function computeMargin(State memory state, Account memory account, uint256 clock
         fault = charge(state, WEIGHT_MARGIN_GAS + count * WEIGHT_MARGIN_POSITION_GAS, 0);
         if (isFault(fault)) return (margin, fault);
         // Whatever is allocated from here on is given back at the end.
-        uint256 free = _freePointer();
+        uint256 free = getFreeMemory();
         margin.equity = account.cash;
         Group[] memory groups = _newGroups(count);
         uint256 groupCount;
@@ -163,7 +164,7 @@ function computeMargin(State memory state, Account memory account, uint256 clock
             margin.maintenance += maintenance;
             margin.initial += initial;
         }
-        _setFreePointer(free);
+        setFreeMemory(free);
     }
 }
 
@@ -317,17 +318,5 @@ function _newGroups(uint256 count) pure returns (Group[] memory groups) {
         groups := mload(0x40)
         mstore(groups, count)
         mstore(0x40, add(groups, shl(5, add(count, 1))))
-    }
-}
-
-function _freePointer() pure returns (uint256 free) {
-    assembly ("memory-safe") {
-        free := mload(0x40)
-    }
-}
-
-function _setFreePointer(uint256 free) pure {
-    assembly ("memory-safe") {
-        mstore(0x40, free)
     }
 }

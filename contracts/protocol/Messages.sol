@@ -5,7 +5,7 @@ import {COLLATERAL, processSetTradingKey, processTransfer, processWithdraw} from
 import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
 import {processConfigure} from "./Configure.sol";
 import {ACCOUNT_DEPTH, MAX_AMOUNT, WEIGHT_SIGNATURE_GAS} from "./Constants.sol";
-import {copyAccount, copySlice} from "./Copy.sol";
+import {copyAccount, copySlice, getFreeMemory, setFreeMemory} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {Sweep, processFill} from "./Fill.sol";
 import {Margin, computeMargin} from "./Margin.sol";
@@ -56,6 +56,10 @@ uint256 constant DEPOSIT_BYTES = 40;
 uint256 constant FORCE_EXIT_BYTES = 20;
 uint256 constant CANCEL_ALL_BYTES = 4;
 uint256 constant MAX_ACCOUNTS = (1 << ACCOUNT_DEPTH) - 1;
+/// @dev What one transaction can name. A longer table could not be used up; it is not even read, because
+/// every message is small and has to be cheap to prove.
+uint256 constant FORCED_ACCOUNTS = 2;
+uint256 constant FORCED_MARKETS = 1;
 
 /// @dev Check a body of fixed length. NON_CANONICAL.
 function validateLength(bytes memory body, uint256 length) pure returns (Fault) {
@@ -179,7 +183,8 @@ function decodeForced(bytes memory body)
     if (body.length < 2) return (0, transaction, 0, Fault.TRUNCATED);
     signatures = 2 + _number(body, 0, 2);
     if (body.length < signatures) return (0, transaction, 0, Fault.TRUNCATED);
-    (Decoder memory decoder, Fault badHeader) = decodeHeader(copySlice(body, 2, signatures - 2));
+    (Decoder memory decoder, Fault badHeader) =
+        decodeHeader(copySlice(body, 2, signatures - 2), FORCED_ACCOUNTS, FORCED_MARKETS);
     if (isFault(badHeader)) return (0, transaction, 0, badHeader);
     clock = decoder.clock;
     transaction = decoder.transaction;
@@ -265,9 +270,16 @@ function processQueue(State memory state, Context memory context, bool isFirst)
     (Message memory message, Fault overweight) = getMessage(state, index);
     if (isFault(overweight)) return (Fault.NONE, overweight);
     Checkpoint memory checkpoint = begin(state);
+    uint256 free = getFreeMemory();
     outcome = processMessage(state, message, context);
-    if (outcome == Fault.NONE) commit(state);
-    else rollback(state, checkpoint);
+    if (isFault(outcome)) {
+        // Nothing points any more to what the message has made: else a chunk of messages that mean nothing
+        // would use up memory, whose price grows with the square.
+        rollback(state, checkpoint);
+        setFreeMemory(free);
+    } else {
+        commit(state);
+    }
     bool isWithin = !isFirst || unlimitMessage(state);
     if (outcome == Fault.STALE_MARK) return (Fault.NONE, outcome);
     if (outcome == Fault.OVERWEIGHT && !(isFirst && isWithin)) return (Fault.NONE, outcome);

@@ -2,8 +2,9 @@
 pragma solidity 0.8.37;
 
 import {isWithinBand} from "./Arithmetic.sol";
+import {WEIGHT_OBSERVATION_GAS} from "./Constants.sol";
 import {Fault, isFault} from "./Fault.sol";
-import {State, getCommittee, getUnderlying, setMarket} from "./State.sol";
+import {State, charge, getCommittee, getUnderlying, setMarket} from "./State.sol";
 import {Committee, Observation, Observe, Underlying} from "./Types.sol";
 
 // Observe: the median of independently signed prices moves an underlying's index.
@@ -12,20 +13,36 @@ import {Committee, Observation, Observe, Underlying} from "./Types.sol";
 // has passed.
 
 /// @dev Return the middle price, the lower of the two middle ones of an even number; at least one.
-function computeMedian(Observation[] memory observations, uint256 count) pure returns (uint256) {
-    uint256[] memory sorted = new uint256[](count);
-    // Insertion: at most MAX_SIGNERS of them.
+function computeMedian(Observation[] memory observations, uint256 count)
+    pure
+    returns (uint256 middle)
+{
+    uint256 half;
     unchecked {
-        for (uint256 i; i < count; ++i) {
-            uint256 price = observations[i].price;
-            uint256 place = i;
-            while (place != 0 && sorted[place - 1] > price) {
-                sorted[place] = sorted[place - 1];
-                --place;
+        half = (count - 1) / 2;
+    }
+    // Insertion of at most MAX_SIGNERS prices, the second word of an observation, into free memory. The lowest
+    // one that may be there stops the search: a word that no price is below.
+    assembly ("memory-safe") {
+        let sorted := mload(0x40)
+        mstore(sorted, 0)
+        let from := add(observations, 0x20)
+        for { let to := add(sorted, 0x20) } count {
+            count := sub(count, 1)
+            to := add(to, 0x20)
+            from := add(from, 0x20)
+        } {
+            let price := mload(add(mload(from), 0x20))
+            let place := to
+            for { let below := mload(sub(place, 0x20)) } gt(below, price) {
+                below := mload(sub(place, 0x20))
+            } {
+                mstore(place, below)
+                place := sub(place, 0x20)
             }
-            sorted[place] = price;
+            mstore(place, price)
         }
-        return sorted[(count - 1) / 2];
+        middle := mload(add(sorted, shl(5, add(half, 1))))
     }
 }
 
@@ -36,21 +53,30 @@ function computeUsable(
     Observation[] memory observations,
     uint256 clock
 ) pure returns (Observation[] memory usable, uint256 count) {
-    usable = new Observation[](observations.length);
-    uint256 timely;
-    for (uint256 i; i < observations.length; ++i) {
-        Observation memory entry = observations[i];
-        if (
-            entry.price != 0 && underlying.observedAt < entry.time && entry.time <= clock
-                && clock <= entry.time + underlying.params.maxObservationAge
-        ) usable[timely++] = entry;
+    uint256 length = observations.length;
+    // Places for all of them: pointers to observations, set below.
+    assembly ("memory-safe") {
+        usable := mload(0x40)
+        mstore(usable, length)
+        mstore(0x40, add(usable, shl(5, add(length, 1))))
     }
-    if (timely == 0) return (usable, 0);
-    uint256 median = computeMedian(usable, timely);
-    for (uint256 i; i < timely; ++i) {
-        Observation memory entry = usable[i];
-        if (isWithinBand(entry.price, median, underlying.params.outlierBand)) {
-            usable[count++] = entry;
+    unchecked {
+        uint256 timely;
+        uint256 age = underlying.params.maxObservationAge;
+        for (uint256 i; i < length; ++i) {
+            Observation memory entry = observations[i];
+            uint256 time = entry.time;
+            if (
+                entry.price != 0 && underlying.observedAt < time && time <= clock
+                    && clock <= time + age
+            ) usable[timely++] = entry;
+        }
+        if (timely == 0) return (usable, 0);
+        uint256 median = computeMedian(usable, timely);
+        uint256 band = underlying.params.outlierBand;
+        for (uint256 i; i < timely; ++i) {
+            Observation memory entry = usable[i];
+            if (isWithinBand(entry.price, median, band)) usable[count++] = entry;
         }
     }
 }
@@ -60,8 +86,10 @@ function validateSigners(Committee memory committee, Observation[] memory observ
     pure
     returns (Fault)
 {
-    for (uint256 i; i < observations.length; ++i) {
-        if (observations[i].signer >= committee.signers.length) return Fault.UNKNOWN_SIGNER;
+    uint256 members = committee.signers.length;
+    uint256 count = observations.length;
+    for (uint256 i; i < count; ++i) {
+        if (observations[i].signer >= members) return Fault.UNKNOWN_SIGNER;
     }
     return Fault.NONE;
 }
@@ -85,13 +113,17 @@ function computeUnderlyingAfter(
 
 /// @dev Take the median of what is usable. UNKNOWN_MARKET, UNKNOWN_SIGNER; QUORUM when fewer observations are
 /// usable than the threshold.
-function processObserve(State memory state, Observe memory observe) pure returns (Fault) {
+function processObserve(State memory state, Observe memory observe) pure returns (Fault fault) {
+    unchecked {
+        fault = charge(state, observe.observations.length * WEIGHT_OBSERVATION_GAS, 0);
+    }
+    if (isFault(fault)) return fault;
     (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, observe.market);
     if (isFault(noUnderlying)) return noUnderlying;
     (Committee memory committee, Fault noCommittee) =
         getCommittee(state, underlying.params.committee);
     if (isFault(noCommittee)) return noCommittee;
-    Fault fault = validateSigners(committee, observe.observations);
+    fault = validateSigners(committee, observe.observations);
     if (isFault(fault)) return fault;
     uint256 clock = state.globals.clock;
     (Observation[] memory usable, uint256 count) =

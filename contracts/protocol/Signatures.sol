@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
+import {Decoder, MAX_TABLE, decodeHeader, decodeTransaction} from "./Codec.sol";
 import {
     computeDigest,
     hashObservation,
@@ -151,7 +151,7 @@ function computeChunkRequests(bytes memory data, uint256 position)
     returns (uint256 clock, uint256 count, SignatureRequest memory request, Fault fault)
 {
     Decoder memory decoder;
-    (decoder, fault) = decodeHeader(data);
+    (decoder, fault) = decodeHeader(data, MAX_TABLE, MAX_TABLE);
     clock = decoder.clock;
     while (!isFault(fault)) {
         Kind kind;

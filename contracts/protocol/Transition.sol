@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {processSetTradingKey, processTransfer, processWithdraw} from "./Actions.sol";
 import {divDown} from "./Arithmetic.sol";
-import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
+import {Decoder, MAX_TABLE, decodeHeader, decodeTransaction} from "./Codec.sol";
 import {
     FEE_LEVEL_SMOOTHING,
     MAX_CLOCK_LAG,
@@ -131,7 +131,7 @@ function processChunk(State memory state, bytes memory data, Context memory cont
     resetMeter(state);
     fault = charge(state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES + data.length);
     if (isFault(fault)) return fault;
-    (Decoder memory decoder, Fault badHeader) = decodeHeader(data);
+    (Decoder memory decoder, Fault badHeader) = decodeHeader(data, MAX_TABLE, MAX_TABLE);
     if (isFault(badHeader)) return badHeader;
     fault = processChunkStart(state, decoder.clock, context);
     if (isFault(fault)) return fault;

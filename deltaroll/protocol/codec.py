@@ -44,6 +44,7 @@ from deltaroll.protocol.types import (
 CLOCK_BITS = 40
 KIND_BITS = 4
 TABLE_BITS = 8
+MAX_TABLE = (1 << TABLE_BITS) - 1
 """At most 255 accounts and 255 markets a chunk."""
 LOTS_BITS = 31
 PRICE_BITS = 63
@@ -70,15 +71,18 @@ class Decoder:
     used_markets: set[int] = field(default_factory=set)
 
 
-def decode_table(reader: BitReader, width: int) -> tuple[int, ...]:
+def decode_table(reader: BitReader, width: int, most: int) -> tuple[int, ...]:
     """Read a strictly ascending table: length, first id, then differences less one.
 
     Raises
     ------
     TransitionFault
-        TRUNCATED, NON_CANONICAL; OUT_OF_RANGE when an id needs more than `width` bits.
+        TRUNCATED; NON_CANONICAL, also for more than `most` entries; OUT_OF_RANGE when an id needs
+        more than `width` bits.
     """
     count = decode_number(reader, TABLE_BITS)
+    if count > most:
+        raise TransitionFault(Fault.NON_CANONICAL)
     ids: list[int] = []
     value = -1
     for _ in range(count):
@@ -89,12 +93,16 @@ def decode_table(reader: BitReader, width: int) -> tuple[int, ...]:
     return tuple(ids)
 
 
-def decode_header(data: bytes) -> Decoder:
-    """Read the clock and both tables."""
+def decode_header(
+    data: bytes, most_accounts: int = MAX_TABLE, most_markets: int = MAX_TABLE
+) -> Decoder:
+    """Read the clock and both tables, which may be held to fewer entries than the codec allows."""
     reader = BitReader(data)
     decoder = Decoder(reader, Timestamp(decode_bits(reader, CLOCK_BITS)))
-    decoder.accounts = tuple(AccountId(i) for i in decode_table(reader, ACCOUNT_DEPTH))
-    decoder.markets = tuple(MarketId(i) for i in decode_table(reader, MARKET_DEPTH))
+    accounts = decode_table(reader, ACCOUNT_DEPTH, most_accounts)
+    markets = decode_table(reader, MARKET_DEPTH, most_markets)
+    decoder.accounts = tuple(AccountId(i) for i in accounts)
+    decoder.markets = tuple(MarketId(i) for i in markets)
     return decoder
 
 

@@ -6,7 +6,12 @@ rule is a no-op, so governance can never stop the queue.
 
 from dataclasses import replace
 
-from deltaroll.protocol.constants import MAX_SCENARIOS, MAX_SIGNERS, PPM
+from deltaroll.protocol.constants import (
+    MAX_SCENARIOS,
+    MAX_SIGNERS,
+    PPM,
+    WEIGHT_MARKET_WORD_GAS,
+)
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.leaf import (
     COMMITTEE_TAG,
@@ -20,6 +25,7 @@ from deltaroll.protocol.leaf import (
 )
 from deltaroll.protocol.state import (
     State,
+    charge,
     get_committee,
     get_grid,
     get_underlying,
@@ -185,8 +191,10 @@ def process_configure(state: State, body: bytes) -> None:
     Raises
     ------
     TransitionFault
-        TRUNCATED, UNKNOWN_KIND, and what the four processes above raise.
+        OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the four processes above raise.
     """
+    # A new leaf is as long as its body: touching the empty place did not pay for it.
+    charge(state, (len(body) + 31) // 32 * WEIGHT_MARKET_WORD_GAS, 0)
     if len(body) < HEAD_BYTES:
         raise TransitionFault(Fault.TRUNCATED)
     market = MarketId(int.from_bytes(body[1:3], "big"))

@@ -58,13 +58,19 @@ WEIGHT_TRANSACTION_GAS: Final = 12_000
 WEIGHT_FILL_GAS: Final = 40_000
 """Order checks and position updates of one fill, margin apart."""
 WEIGHT_MARGIN_GAS: Final = 6_000
-"""One margin check, positions apart."""
+"""One margin check, what is held apart."""
 WEIGHT_MARGIN_POSITION_GAS: Final = 5_000
 """One position of a margin check."""
+WEIGHT_MARGIN_GROUP_GAS: Final = 7_000
+"""One underlying of a margin check."""
 WEIGHT_MARK_GAS: Final = 25_000
 """Pricing one series under the whole grid."""
 WEIGHT_MESSAGE_GAS: Final = 25_000
 """Consuming one queue message; a forced one checks signatures inside."""
+WEIGHT_CONFIGURE_WORD_GAS: Final = 6_000
+"""Every 32 bytes of a Configure message."""
+WEIGHT_OBSERVATION_GAS: Final = 5_000
+"""One observation of an Observe."""
 WEIGHT_SIGNATURE_GAS: Final = 8_000
 """One signature recovered inside a forced transaction."""
 WEIGHT_BYTE_GAS: Final = 16

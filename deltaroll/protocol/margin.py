@@ -12,6 +12,7 @@ from deltaroll.protocol.constants import (
     MAX_SCENARIOS,
     PPM,
     WEIGHT_MARGIN_GAS,
+    WEIGHT_MARGIN_GROUP_GAS,
     WEIGHT_MARGIN_POSITION_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -122,6 +123,8 @@ def compute_margin(state: State, account: Account, clock: Timestamp) -> Margin:
     for position in positions:
         series = get_series(state, position.series)
         key = series.underlying
+        if key not in lanes:
+            charge(state, WEIGHT_MARGIN_GROUP_GAS, 0)
         underlying = get_underlying(state, key)
         validate_fresh(series, underlying, clock)
         equity += compute_equity_of(position.size, position.snapshot, series)

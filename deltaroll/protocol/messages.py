@@ -65,6 +65,11 @@ DEPOSIT_BYTES = 40
 FORCE_EXIT_BYTES = 20
 CANCEL_ALL_BYTES = 4
 MAX_ACCOUNTS = (1 << ACCOUNT_DEPTH) - 1
+FORCED_ACCOUNTS = 2
+FORCED_MARKETS = 1
+"""What one transaction can name. A longer table could not be used up; it is not even read, because
+every message is small and has to be cheap to prove.
+"""
 
 
 def validate_length(body: bytes, length: int) -> None:
@@ -189,7 +194,7 @@ def decode_forced(body: bytes) -> tuple[Timestamp, Transaction, bytes]:
     length = int.from_bytes(body[:2], "big")
     if len(body) < 2 + length:
         raise TransitionFault(Fault.TRUNCATED)
-    decoder = decode_header(body[2 : 2 + length])
+    decoder = decode_header(body[2 : 2 + length], FORCED_ACCOUNTS, FORCED_MARKETS)
     transaction = decode_transaction(decoder)
     if transaction is None:
         raise TransitionFault(Fault.NON_CANONICAL)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from deltaroll.protocol.arithmetic import is_within_band
+from deltaroll.protocol.constants import WEIGHT_OBSERVATION_GAS
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.state import State, get_committee, get_underlying, set_market
+from deltaroll.protocol.state import State, charge, get_committee, get_underlying, set_market
 from deltaroll.protocol.types import (
     Committee,
     Observation,
@@ -81,9 +82,10 @@ def process_observe(state: State, observe: Observe) -> None:
     Raises
     ------
     TransitionFault
-        UNKNOWN_MARKET, UNKNOWN_SIGNER; QUORUM when fewer observations are usable than the
-        threshold.
+        OVERWEIGHT, UNKNOWN_MARKET, UNKNOWN_SIGNER; QUORUM when fewer observations are usable than
+        the threshold.
     """
+    charge(state, len(observe.observations) * WEIGHT_OBSERVATION_GAS, 0)
     underlying = get_underlying(state, observe.market)
     committee = get_committee(state, underlying.params.committee)
     validate_signers(committee, observe.observations)

@@ -1,5 +1,9 @@
 """One venue on a real L1 for all scenarios; Ape's isolation takes every test back to its base."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 from ape import networks, project
 
@@ -7,13 +11,13 @@ from tests.scenarios.support import REMOVALS, Lab, Venue, create_venue
 
 
 @pytest.fixture(scope="session")
-def venue(accounts, tmp_path_factory) -> Venue:
+def venue(accounts: Sequence[Any], tmp_path_factory: pytest.TempPathFactory) -> Venue:
     store = tmp_path_factory.mktemp("base") / "sequencer.sqlite"
     return create_venue(project, networks.provider, accounts, store)
 
 
 @pytest.fixture
-def lab(venue, tmp_path) -> Lab:
+def lab(venue: Venue, tmp_path: Path) -> Lab:
     return Lab(venue, tmp_path)
 
 

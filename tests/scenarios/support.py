@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copyfile
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ape.api import AccountAPI, ProviderAPI
 from ape.contracts import ContractInstance
@@ -68,7 +68,7 @@ from deltaroll.protocol.types import (
     UnderlyingParams,
     Withdraw,
 )
-from deltaroll.sdk.signing import Action, Signer
+from deltaroll.sdk.signing import Signer
 
 # Markets
 
@@ -142,10 +142,14 @@ class Chunk(NamedTuple):
     signatures: bytes
 
 
-class Signed(NamedTuple):
+T = TypeVar("T", bound=Transaction)
+A = TypeVar("A", Transfer, Withdraw, SetTradingKey)
+
+
+class Signed(NamedTuple, Generic[T]):
     """A transaction with its signatures."""
 
-    transaction: Transaction
+    transaction: T
     signatures: tuple[bytes, ...] = ()
 
 
@@ -508,7 +512,7 @@ class Lab:
         of_maker: dict[str, Any] | None = None,
         of_taker: dict[str, Any] | None = None,
         posts: str = "both",
-    ) -> Signed:
+    ) -> Signed[Fill]:
         """Return a fill of two orders at the mark.
 
         Parameters
@@ -534,7 +538,7 @@ class Lab:
         )
         return Signed(fill, tuple(signatures))
 
-    def act(self, action: Action, signer: AccountId | None = None) -> Signed:
+    def act(self, action: A, signer: AccountId | None = None) -> Signed[A]:
         """Return an action signed by its owner, or by somebody else's."""
         subject = action.sender if isinstance(action, Transfer) else action.account
         key = self.venue.keys[subject if signer is None else signer]
@@ -546,18 +550,20 @@ class Lab:
         sender: AccountId = ERIN,
         recipient: AccountId = BOB,
         nonce: int = 100,
-    ) -> Signed:
+    ) -> Signed[Transfer]:
         """Return a signed transfer."""
         return self.act(Transfer(sender, recipient, amount, nonce))
 
     def withdraw(
         self, amount: int = 10**6, account: AccountId = ERIN, nonce: int = 100, **changes: Any
-    ) -> Signed:
+    ) -> Signed[Withdraw]:
         """Return a signed withdrawal to the owner."""
         recipient = self.venue.keys[account].address
         return self.act(replace(Withdraw(account, recipient, amount, nonce), **changes))
 
-    def change_key(self, account: AccountId, key: Address, life: int = 3_600) -> Signed:
+    def change_key(
+        self, account: AccountId, key: Address, life: int = 3_600
+    ) -> Signed[SetTradingKey]:
         """Return a signed change of trading key."""
         return self.act(SetTradingKey(account, key, Timestamp(self.time + life), 100))
 
@@ -567,7 +573,7 @@ class Lab:
         *prices: int,
         members: Sequence[int] = tuple(range(THRESHOLD)),
         age: int = 0,
-    ) -> Signed:
+    ) -> Signed[Observe]:
         """Return prices, one for all or one each, signed by members of the committee."""
         each = prices if len(prices) > 1 else prices * len(members)
         seen = tuple(
@@ -580,21 +586,21 @@ class Lab:
         )
         return Signed(Observe(market, seen), signatures)
 
-    def mark(self, market: MarketId = BTC_PERP, count: int = 1) -> Signed:
+    def mark(self, market: MarketId = BTC_PERP, count: int = 1) -> Signed[Mark]:
         """Return a mark."""
         return Signed(Mark(market, count))
 
-    def queue(self) -> Signed:
+    def queue(self) -> Signed[Queue]:
         """Return the consumption of a message."""
         return Signed(Queue())
 
-    def chunk(self, *signed: Signed, clock: int | None = None) -> Chunk:
+    def chunk(self, *signed: Signed[Any], clock: int | None = None) -> Chunk:
         """Return a chunk of transactions."""
         at = self.time if clock is None else Timestamp(clock)
         data = encode_chunk(at, [each.transaction for each in signed])
         return Chunk(data, b"".join(b"".join(each.signatures) for each in signed))
 
-    def lie(self, *signed: Signed, **how: Any) -> Lie:
+    def lie(self, *signed: Signed[Any], **how: Any) -> Lie:
         """Return a batch of one chunk."""
         return Lie((self.chunk(*signed),), **how)
 

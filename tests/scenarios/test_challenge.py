@@ -1,5 +1,7 @@
 """Whole stories around a challenge: who lies, who notices, who pays, and that money gets out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -31,6 +33,7 @@ from tests.scenarios.support import (
     FRANK,
     PRICES,
     WINDOW,
+    Chunk,
     Lab,
     Lie,
     observe_with,
@@ -82,7 +85,7 @@ class Operator:
         while (chunk := self.sequencer.store.get_chunk(number)) is not None:
             chunks.append(chunk)
             number += 1
-        return Lie(tuple((chunk.data, chunk.signatures) for chunk in chunks))
+        return Lie(tuple(Chunk(chunk.data, chunk.signatures) for chunk in chunks))
 
 
 @pytest.fixture
@@ -266,17 +269,13 @@ def test_challenge__removal_reorganised_away__proven_again(lab: Lab) -> None:
     lab.remove(Fault.WRONG_POST_ROOT)
 
 
-class fork:  # noqa: N801 (reads as the statement that it is)
-    """Blocks that L1 forgets at the end of the block of code."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._request = lab.venue.provider.make_request
-
-    def __enter__(self) -> None:
-        self._snapshot = self._request("evm_snapshot", [])
-
-    def __exit__(self, *exception: object) -> None:
-        assert self._request("evm_revert", [self._snapshot])
+@contextmanager
+def fork(lab: Lab) -> Iterator[None]:
+    """Forget at the end of the block of code what L1 has mined in it."""
+    request = lab.venue.provider.make_request
+    snapshot = request("evm_snapshot", [])
+    yield
+    assert request("evm_revert", [snapshot])
 
 
 def test_challenge__two_watchers__second_fails_cleanly(lab: Lab) -> None:

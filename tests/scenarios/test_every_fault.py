@@ -724,7 +724,7 @@ def queue_underrun__second_of_two(lab: Lab) -> Lie:
 # | an observation | is of a market that is no underlying |
 
 
-def sign_again(lab: Lab, signed: Signed, *changed: bytes | None) -> Lie:
+def sign_again(lab: Lab, signed: Signed[Any], *changed: bytes | None) -> Lie:
     """Return a batch of a transaction some of whose signatures are changed."""
     kept = zip(signed.signatures, changed, strict=True)
     return lab.lie(Signed(signed.transaction, tuple(new or old for old, new in kept)))
@@ -1214,7 +1214,7 @@ def action_nonce__of_another_action(lab: Lab) -> Lie:
 # | Alice forces an exit through L1 | price 5 % up, then her exit without a mark |
 
 
-def move(lab: Lab, underlying: MarketId = BTC) -> Signed:
+def move(lab: Lab, underlying: MarketId = BTC) -> Signed[Any]:
     """Return prices 5 % up: past the band of marks, within that of jumps."""
     return lab.observe(underlying, PRICES[underlying] * 105 // 100)
 
@@ -1317,7 +1317,7 @@ def margin__more_cash_than_there_is(lab: Lab) -> Lie:
 # | nobody ever observed MOON | a fill of its perpetual |
 
 
-def jump(lab: Lab) -> Signed:
+def jump(lab: Lab) -> Signed[Any]:
     """Return prices 20 % up: past the band of jumps."""
     return lab.observe(BTC, PRICE * 12 // 10)
 
@@ -1657,7 +1657,7 @@ def reduce_only__taker_flips(lab: Lab) -> Lie:
 IOC, FOK = {"time_in_force": TimeInForce.IOC}, {"time_in_force": TimeInForce.FOK}
 
 
-def go_on(lab: Lab) -> Signed:
+def go_on(lab: Lab) -> Signed[Any]:
     """Return a fill in which Bob's order of slot 101 goes on with a second maker."""
     return lab.fill(maker=DAVE, posts="maker")
 

@@ -6,8 +6,8 @@ every other end is a revert. A call changes nothing, so the batches still stand 
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from copy import copy, deepcopy
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -34,15 +34,21 @@ from deltaroll.protocol.state import Meter, State, compute_state_root
 from deltaroll.protocol.transition import compute_fault
 from deltaroll.protocol.types import (
     AccountId,
+    Committee,
+    Grid,
     MarketId,
+    MarketLeaf,
     Observation,
     Order,
+    Position,
+    Series,
     SeriesStatus,
     SetTradingKey,
     SlotId,
     TimeInForce,
     Timestamp,
     Transfer,
+    Underlying,
     Withdraw,
 )
 from deltaroll.protocol.witness import encode_signature_witness, encode_witness
@@ -90,7 +96,7 @@ ACCOUNTS = (ALICE, BOB, CAROL, DAVE, ERIN, FRANK, ALICE_TOO)
 SERIES = (BTC_PERP, BTC_NEXT, BTC_LAST, ETH_PERP)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exhibit:
     """An honest chunk of a pending batch, with what a challenger would send about it."""
 
@@ -496,7 +502,106 @@ def test_prove__other_leaves_of_the_same_state__reverts(
     assert prove(lab, exhibit, witness=data.draw(chosen(exhibit))) is not None
 
 
-@slowly(60)
+@st.composite
+def forged_states(draw: st.DrawFn, exhibit: Exhibit) -> State:
+    """Return the state before the chunk with one lie in something that the chunk touches."""
+    state, meter = copy(exhibit.state), exhibit.meter
+    accounts = sorted(meter.accounts & set(state.accounts))
+    markets = sorted(meter.markets & set(state.markets))
+    slots = [
+        (account, slot)
+        for account, slot in sorted(meter.slots)
+        if slot in state.slots.get(account, {})
+    ]
+    kinds = {"account": accounts, "market": markets, "slot": slots, "message": [meter.messages]}
+    kind = draw(
+        st.sampled_from(["globals", *(name for name, found in kinds.items() if any(found))])
+    )
+    if kind == "globals":
+        name = draw(st.sampled_from([field.name for field in fields(state.globals)]))
+        state.globals = replace(state.globals, **{name: forge(getattr(state.globals, name))})
+        if name == "queue_index":
+            state.messages = {index + 1: message for index, message in state.messages.items()}
+    elif kind == "message":
+        index = state.globals.queue_index + draw(st.integers(0, meter.messages - 1))
+        held = state.messages[index]
+        name = draw(st.sampled_from(("kind", "sender", "time", "body")))
+        told = replace(held, **{name: forge(getattr(held, name))})
+        state.messages = {**state.messages, index: told}
+    elif kind == "slot":
+        account, slot = draw(st.sampled_from(slots))
+        held = state.slots[account][slot]
+        filled = replace(held, filled=held.filled + 1)
+        nonce = replace(held, order=replace(held.order, nonce=held.order.nonce + 1))
+        told = {**state.slots[account], slot: draw(st.sampled_from((filled, nonce)))}
+        state.slots = {**state.slots, account: told}
+    elif kind == "account":
+        account = draw(st.sampled_from(accounts))
+        owned = state.accounts[account]
+        name = draw(st.sampled_from([field.name for field in fields(owned)]))
+        told = replace(owned, **{name: forge(getattr(owned, name))})
+        state.accounts = {**state.accounts, account: told}
+    else:
+        market = draw(st.sampled_from(markets))
+        leaf = state.markets[market]
+        told = draw(st.sampled_from([*forge_market(leaf), None]))
+        state.markets = {key: value for key, value in state.markets.items() if key != market}
+        if told is not None:
+            state.markets[market] = told
+    return state
+
+
+def forge(value: Any) -> Any:
+    """Return another value of the same type."""
+    match value:
+        case bytes():
+            return value[:-1] + bytes((value[-1] ^ 1,))
+        case tuple():
+            return value[1:] or (Position(BTC_LAST, 1, 0),)
+        case _:
+            return value + 1
+
+
+def forge_market(leaf: MarketLeaf) -> list[MarketLeaf]:
+    """Return leaves that differ from a market's in what decides money."""
+    match leaf:
+        case Series():
+            return [
+                replace(leaf, mark=leaf.mark + 1),
+                replace(leaf, marked_at=Timestamp(0)),
+                replace(leaf, open_interest=leaf.open_interest + 1),
+                replace(leaf, status=SeriesStatus(1 - leaf.status)),
+                replace(leaf, risk=tuple(100 * entry for entry in leaf.risk)),
+            ]
+        case Underlying():
+            return [
+                replace(leaf, index=leaf.index + 1),
+                replace(leaf, pending_index=1),
+                replace(leaf, observed_at=Timestamp(leaf.observed_at + 86_400)),
+                replace(leaf, params=replace(leaf.params, taker_fee=leaf.params.taker_fee + 1)),
+            ]
+        case Grid():
+            return [Grid(leaf.scenarios[:-1])]
+        case Committee():
+            return [replace(leaf, threshold=len(leaf.signers) + 1)]
+
+
+@slowly(200)
+@given(data=st.data())
+def test_prove__witness_of_a_forged_state__reverts(
+    lab: Lab, exhibits: list[Exhibit], data: st.DataObject
+) -> None:
+    exhibit = data.draw(st.sampled_from(exhibits))
+    witness = encode_witness(data.draw(forged_states(exhibit)), exhibit.meter)
+    assert witness != exhibit.place.witness
+    refusal = prove(lab, exhibit, witness=witness)
+    assert refusal not in (None, NO_FAULT)
+
+
+KINDS_OF_SIGNATURE_LIES = ("witness", "leaves", "state", "position", "signatures", "data")
+
+
+@slowly(120)
 @given(data=st.data())
 def test_prove_signature__garbled__reverts(
     lab: Lab, exhibits: list[Exhibit], data: st.DataObject
@@ -508,11 +613,14 @@ def test_prove_signature__garbled__reverts(
     honest = encode_signature_witness(exhibit.state, exhibit.data, position)
     other = data.draw(st.sampled_from(exhibits))
     changes: dict[str, Any] = {}
-    match data.draw(st.sampled_from(("witness", "leaves", "position", "signatures", "data"))):
+    match data.draw(st.sampled_from(KINDS_OF_SIGNATURE_LIES)):
         case "witness":
             changes["witness"] = data.draw(garbled(honest, [other.place.witness]))
         case "leaves":
             changes["witness"] = data.draw(chosen(exhibit))
+        case "state":
+            state = data.draw(forged_states(exhibit))
+            changes["witness"] = encode_signature_witness(state, exhibit.data, position)
         case "position":
             changes["witness"] = honest
             position = data.draw(st.one_of(st.integers(0, count + 2), st.just(2**256 - 1)))

@@ -8,7 +8,7 @@ import {
     decodeNumber,
     readerOf
 } from "../../protocol/Bits.sol";
-import {Decoder, decodeHeader, decodeTransaction} from "../../protocol/Codec.sol";
+import {Decoder, MAX_TABLE, decodeHeader, decodeTransaction} from "../../protocol/Codec.sol";
 import {Fault} from "../../protocol/Fault.sol";
 import {Fill, Kind, Transaction} from "../../protocol/Types.sol";
 
@@ -28,7 +28,7 @@ contract CodecHarness {
         returns (Fault fault, uint256 clock, bytes[] memory transactions)
     {
         Decoder memory decoder;
-        (decoder, fault) = decodeHeader(data);
+        (decoder, fault) = decodeHeader(data, MAX_TABLE, MAX_TABLE);
         if (fault != Fault.NONE) return (fault, 0, transactions);
         clock = decoder.clock;
         // A transaction has four bits at least.
