@@ -1,7 +1,7 @@
 """Compares both implementations of the protocol on random chunks, valid and adversarial.
 
-`python -m tests.fuzz --n N --seed S` runs cases until N transactions have been compared, on all cores.
-The same seed gives the same cases. Exit code 1 when the implementations differ anywhere.
+`python -m tests.fuzz --n N --seed S` runs cases until N transactions have been compared, on all
+cores. The same seed gives the same cases. Exit code 1 when the implementations differ anywhere.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def run_group(seed: int, first: int) -> Report:
 
 
 def run(count: int, seed: int, workers: int) -> Report:
-    """Run until `count` transactions have been compared; groups end in the order of their numbers."""
+    """Run until `count` transactions have been compared; groups end in the order of numbers."""
     total = Report()
     with ProcessPoolExecutor(workers) as pool:
         pending = []

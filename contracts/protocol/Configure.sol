@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {MAX_SCENARIOS, MAX_SIGNERS, PPM, WEIGHT_MARKET_WORD_GAS} from "./Constants.sol";
+import {MAX_SCENARIOS, MAX_SIGNERS, PPM, WEIGHT_CONFIGURE_WORD_GAS} from "./Constants.sol";
 import {copySeries, copySlice} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {
@@ -83,7 +83,9 @@ function processConfigureCommittee(State memory state, uint256 market, bytes mem
     if (uint8(body[1]) > MAX_SIGNERS) return Fault.OUT_OF_RANGE;
     Committee memory committee = decodeCommittee(bytes.concat(bytes1(uint8(COMMITTEE_TAG)), body));
     address[] memory signers = committee.signers;
-    if (committee.threshold == 0 || committee.threshold > signers.length) return Fault.OUT_OF_RANGE;
+    if (committee.threshold == 0 || committee.threshold > signers.length) {
+        return Fault.OUT_OF_RANGE;
+    }
     address previous;
     for (uint256 i; i < signers.length; ++i) {
         if (signers[i] <= previous) return Fault.NON_CANONICAL;
@@ -197,7 +199,7 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
 /// @dev Apply a Configure message. OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the four processes above return.
 function processConfigure(State memory state, bytes memory body) pure returns (Fault) {
     // A new leaf is as long as its body: touching the empty place did not pay for it.
-    Fault overweight = charge(state, (body.length + 31) / 32 * WEIGHT_MARKET_WORD_GAS, 0);
+    Fault overweight = charge(state, (body.length + 31) / 32 * WEIGHT_CONFIGURE_WORD_GAS, 0);
     if (isFault(overweight)) return overweight;
     if (body.length < HEAD_BYTES) return Fault.TRUNCATED;
     uint256 head = uint24(bytes3(body));

@@ -45,46 +45,53 @@ uint256 constant LANE_PAIRS = (MAX_SCENARIOS + 1) / 2;
 uint256 constant MAX_CHUNK_WITNESS = 108_000;
 /// @dev Gas: upper bound of a legal chunk's transition proof (bar: 10M).
 uint256 constant MAX_CHUNK_GAS = 9_000_000;
-/// @dev Bytes that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_WITNESS.
-uint256 constant MAX_MESSAGE_WITNESS = 100_000;
-/// @dev Gas that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_GAS.
-uint256 constant MAX_MESSAGE_GAS = 8_000_000;
+/// @dev Bytes that a queue message may weigh: all that a chunk with nothing else has for it.
+uint256 constant MAX_MESSAGE_WITNESS = 105_150;
+/// @dev Gas that a queue message may weigh: likewise. With anything before it there is less, so whether a
+/// heavy message is honoured is not up to the proposer.
+uint256 constant MAX_MESSAGE_GAS = 8_680_000;
 
 /// @dev Headers, branches, globals and ABI padding of every proof.
 uint256 constant WEIGHT_CHUNK_BYTES = 2816;
 /// @dev Intrinsic gas, membership, removal and slashing.
-uint256 constant WEIGHT_CHUNK_GAS = 260_000;
+uint256 constant WEIGHT_CHUNK_GAS = 120_000;
 /// @dev Decoding and dispatch of any transaction.
-uint256 constant WEIGHT_TRANSACTION_GAS = 12_000;
+uint256 constant WEIGHT_TRANSACTION_GAS = 10_000;
 /// @dev Order checks and position updates of one fill, margin apart.
-uint256 constant WEIGHT_FILL_GAS = 40_000;
-/// @dev One margin check, positions apart.
-uint256 constant WEIGHT_MARGIN_GAS = 6000;
+uint256 constant WEIGHT_FILL_GAS = 20_000;
+/// @dev One margin check, what is held apart.
+uint256 constant WEIGHT_MARGIN_GAS = 3000;
 /// @dev One position of a margin check.
-uint256 constant WEIGHT_MARGIN_POSITION_GAS = 5000;
+uint256 constant WEIGHT_MARGIN_POSITION_GAS = 3600;
+/// @dev One underlying of a margin check.
+uint256 constant WEIGHT_MARGIN_GROUP_GAS = 8000;
 /// @dev Pricing one series under the whole grid.
-uint256 constant WEIGHT_MARK_GAS = 25_000;
+uint256 constant WEIGHT_MARK_GAS = 21_000;
 /// @dev Consuming one queue message; a forced one checks signatures inside.
-uint256 constant WEIGHT_MESSAGE_GAS = 25_000;
+uint256 constant WEIGHT_MESSAGE_GAS = 30_000;
+/// @dev Decoding a Forced message, signatures apart.
+uint256 constant WEIGHT_FORCED_GAS = 16_000;
+/// @dev Every 32 bytes of a Configure message.
+uint256 constant WEIGHT_CONFIGURE_WORD_GAS = 4500;
 /// @dev One observation of an Observe.
-uint256 constant WEIGHT_OBSERVATION_GAS = 5_000;
+uint256 constant WEIGHT_OBSERVATION_GAS = 4600;
 /// @dev One signature recovered inside a forced transaction.
-uint256 constant WEIGHT_SIGNATURE_GAS = 8000;
+uint256 constant WEIGHT_SIGNATURE_GAS = 9000;
 /// @dev Calldata gas of one witness byte, none of them zero.
 uint256 constant WEIGHT_BYTE_GAS = 16;
 /// @dev One inner node of a multiproof, before and after.
-uint256 constant WEIGHT_HASH_GAS = 700;
+uint256 constant WEIGHT_HASH_GAS = 550;
 /// @dev Decode, encode and hash of an account, positions apart.
-uint256 constant WEIGHT_ACCOUNT_GAS = 16_000;
+uint256 constant WEIGHT_ACCOUNT_GAS = 7500;
 /// @dev The same, of one position.
-uint256 constant WEIGHT_POSITION_GAS = 1200;
+uint256 constant WEIGHT_POSITION_GAS = 500;
 /// @dev Decode, encode and hash of an order slot.
-uint256 constant WEIGHT_SLOT_GAS = 9000;
+uint256 constant WEIGHT_SLOT_GAS = 5000;
 /// @dev Decode, encode and hash of a market leaf, scenarios apart.
-uint256 constant WEIGHT_MARKET_GAS = 10_000;
+uint256 constant WEIGHT_MARKET_GAS = 10_500;
 /// @dev The same, of every 32 bytes of the leaf.
-uint256 constant WEIGHT_MARKET_WORD_GAS = 1600;
+uint256 constant WEIGHT_MARKET_WORD_GAS = 1450;
 /// @dev Append one exit.
-uint256 constant WEIGHT_EXIT_GAS = 6000;
+uint256 constant WEIGHT_EXIT_GAS = 3000;
 /// @dev Id and length prefixes of a leaf in a witness.
 uint256 constant WEIGHT_HOLDER_BYTES = 8;

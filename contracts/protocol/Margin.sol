@@ -2,7 +2,13 @@
 pragma solidity 0.8.37;
 
 import {divUp, isWithinBand} from "./Arithmetic.sol";
-import {LANE_PAIRS, PPM, WEIGHT_MARGIN_GAS, WEIGHT_MARGIN_POSITION_GAS} from "./Constants.sol";
+import {
+    LANE_PAIRS,
+    PPM,
+    WEIGHT_MARGIN_GAS,
+    WEIGHT_MARGIN_GROUP_GAS,
+    WEIGHT_MARGIN_POSITION_GAS
+} from "./Constants.sol";
 import {getFreeMemory, setFreeMemory} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {
@@ -81,10 +87,9 @@ function computeEquityOf(int256 size, int256 snapshot, Series memory series) pur
 function computeWorst(uint256[] memory lanes) pure returns (int256 worst) {
     assembly ("memory-safe") {
         let place := add(lanes, 0x20)
-        for { let end := add(place, shl(5, mload(lanes))) } lt(place, end) { place := add(
-            place,
-            0x20
-        ) } {
+        for { let end := add(place, shl(5, mload(lanes))) } lt(place, end) {
+            place := add(place, 0x20)
+        } {
             // A word is low + 2^128 * high, both signed.
             let word := mload(place)
             let low := signextend(15, word)
@@ -141,6 +146,8 @@ function computeMargin(State memory state, Account memory account, uint256 clock
             }
             uint256 place = _findGroup(groups, groupCount, series.underlying);
             if (place == groupCount) {
+                fault = charge(state, WEIGHT_MARGIN_GROUP_GAS, 0);
+                if (isFault(fault)) return (margin, fault);
                 (Underlying memory underlying, Fault unknown) =
                     getUnderlying(state, series.underlying);
                 if (isFault(unknown)) return (margin, unknown);
@@ -274,13 +281,19 @@ function _findGroup(Group[] memory groups, uint256 count, uint256 key)
     pure
     returns (uint256 place)
 {
-    unchecked {
-        place = count;
-        while (place != 0) {
-            if (groups[--place].key == key) return place;
+    // Groups are pointers, and their first word is the key.
+    assembly ("memory-safe") {
+        let entry := add(groups, shl(5, count))
+        for { place := count } place {} {
+            place := sub(place, 1)
+            if eq(mload(mload(entry)), key) {
+                count := place
+                break
+            }
+            entry := sub(entry, 0x20)
         }
+        place := count
     }
-    return count;
 }
 
 /// @dev Add `size` times a series' lanes to a group's. Products and sums wrap, word by word; a final lane

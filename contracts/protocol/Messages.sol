@@ -2,9 +2,10 @@
 pragma solidity 0.8.37;
 
 import {COLLATERAL, processSetTradingKey, processTransfer, processWithdraw} from "./Actions.sol";
-import {Decoder, decodeHeader, decodeTransaction} from "./Codec.sol";
+import {decodeBits} from "./Bits.sol";
+import {Decoder, KIND_BITS, decodeEnd, decodeHeader, decodeTransaction} from "./Codec.sol";
 import {processConfigure} from "./Configure.sol";
-import {ACCOUNT_DEPTH, MAX_AMOUNT, WEIGHT_SIGNATURE_GAS} from "./Constants.sol";
+import {ACCOUNT_DEPTH, MAX_AMOUNT, WEIGHT_FORCED_GAS, WEIGHT_SIGNATURE_GAS} from "./Constants.sol";
 import {copyAccount, copySlice, getFreeMemory, setFreeMemory} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {Sweep, processFill} from "./Fill.sol";
@@ -193,8 +194,13 @@ function decodeForced(bytes memory body)
     if (isFault(fault)) return (clock, transaction, 0, fault);
     if (kind == Kind.END) return (clock, transaction, 0, Fault.NON_CANONICAL);
     if (kind == Kind.QUEUE) return (clock, transaction, 0, Fault.UNKNOWN_KIND);
-    (kind, fault) = decodeTransaction(decoder);
-    if (fault == Fault.NONE && kind != Kind.END) fault = Fault.NON_CANONICAL;
+    // A second one is not even read.
+    uint256 end = decodeBits(decoder.reader, KIND_BITS);
+    if (!isFault(decoder.reader.fault)) {
+        if (end != uint256(Kind.END)) return (clock, transaction, 0, Fault.NON_CANONICAL);
+        decodeEnd(decoder);
+    }
+    fault = decoder.reader.fault;
 }
 
 /// @dev Run any signed transaction, its signatures checked here against the state as it is now. What
@@ -203,6 +209,8 @@ function processForced(State memory state, bytes memory body, Context memory con
     pure
     returns (Fault fault)
 {
+    fault = charge(state, WEIGHT_FORCED_GAS, 0);
+    if (isFault(fault)) return fault;
     (, Transaction memory transaction, uint256 signatures, Fault badBody) = decodeForced(body);
     if (isFault(badBody)) return badBody;
     SignatureRequest[] memory requests = computeRequests(transaction);
@@ -266,7 +274,7 @@ function processQueue(State memory state, Context memory context, bool isFirst)
 {
     uint256 index = state.globals.queueIndex;
     if (index >= context.queueEnd) return (Fault.NONE, Fault.QUEUE_OVERRUN);
-    if (isFirst) limitMessage(state);
+    bool isLimited = isFirst && limitMessage(state);
     (Message memory message, Fault overweight) = getMessage(state, index);
     if (isFault(overweight)) return (Fault.NONE, overweight);
     Checkpoint memory checkpoint = begin(state);
@@ -280,9 +288,9 @@ function processQueue(State memory state, Context memory context, bool isFirst)
     } else {
         commit(state);
     }
-    bool isWithin = !isFirst || unlimitMessage(state);
+    unlimitMessage(state);
     if (outcome == Fault.STALE_MARK) return (Fault.NONE, outcome);
-    if (outcome == Fault.OVERWEIGHT && !(isFirst && isWithin)) return (Fault.NONE, outcome);
+    if (outcome == Fault.OVERWEIGHT && !isLimited) return (Fault.NONE, outcome);
     if (isFault(outcome)) ++state.globals.skipped;
     state.globals.queueIndex = index + 1;
 }

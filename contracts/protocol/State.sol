@@ -198,21 +198,22 @@ function charge(State memory state, uint256 gasUnits, uint256 witness) pure retu
     return isOver ? Fault.OVERWEIGHT : Fault.NONE;
 }
 
-/// @dev Hold what comes to the weight of one message, until `unlimitMessage`.
-function limitMessage(State memory state) pure {
+/// @dev Hold what comes to the weight of one message, until `unlimitMessage`. Returns whether the chunk has room
+/// for such a message; where its data is too long for that, the chunk's own limits stay.
+function limitMessage(State memory state) pure returns (bool) {
     Meter memory meter = state.meter;
     uint256 maxGas = meter.gas + MAX_MESSAGE_GAS;
     uint256 maxWitness = meter.witness + MAX_MESSAGE_WITNESS;
-    meter.maxGas = maxGas < MAX_CHUNK_GAS ? maxGas : MAX_CHUNK_GAS;
-    meter.maxWitness = maxWitness < MAX_CHUNK_WITNESS ? maxWitness : MAX_CHUNK_WITNESS;
+    if (maxGas > MAX_CHUNK_GAS || maxWitness > MAX_CHUNK_WITNESS) return false;
+    meter.maxGas = maxGas;
+    meter.maxWitness = maxWitness;
+    return true;
 }
 
-/// @dev Hold what comes to the weight of a chunk again; returns whether the chunk is within it.
-function unlimitMessage(State memory state) pure returns (bool) {
-    Meter memory meter = state.meter;
-    meter.maxGas = MAX_CHUNK_GAS;
-    meter.maxWitness = MAX_CHUNK_WITNESS;
-    return meter.gas <= MAX_CHUNK_GAS && meter.witness <= MAX_CHUNK_WITNESS;
+/// @dev Hold what comes to the weight of a chunk again.
+function unlimitMessage(State memory state) pure {
+    state.meter.maxGas = MAX_CHUNK_GAS;
+    state.meter.maxWitness = MAX_CHUNK_WITNESS;
 }
 
 /// @dev Charge the `ordinal`-th distinct leaf (from 1) of a tree: its bytes and its new siblings.

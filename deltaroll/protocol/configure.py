@@ -10,7 +10,7 @@ from deltaroll.protocol.constants import (
     MAX_SCENARIOS,
     MAX_SIGNERS,
     PPM,
-    WEIGHT_MARKET_WORD_GAS,
+    WEIGHT_CONFIGURE_WORD_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.leaf import (
@@ -194,7 +194,7 @@ def process_configure(state: State, body: bytes) -> None:
         OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the four processes above raise.
     """
     # A new leaf is as long as its body: touching the empty place did not pay for it.
-    charge(state, (len(body) + 31) // 32 * WEIGHT_MARKET_WORD_GAS, 0)
+    charge(state, (len(body) + 31) // 32 * WEIGHT_CONFIGURE_WORD_GAS, 0)
     if len(body) < HEAD_BYTES:
         raise TransitionFault(Fault.TRUNCATED)
     market = MarketId(int.from_bytes(body[1:3], "big"))

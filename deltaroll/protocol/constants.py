@@ -44,50 +44,53 @@ MAX_CHUNK_WITNESS: Final = 108_000
 """Bytes: upper bound of calldata that a proof of a legal chunk may need (nodes refuse 131,072)."""
 MAX_CHUNK_GAS: Final = 9_000_000
 """Gas: upper bound of a legal chunk's transition proof (bar: 10M)."""
-MAX_MESSAGE_WITNESS: Final = 100_000
-"""Bytes that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_WITNESS."""
-MAX_MESSAGE_GAS: Final = 8_000_000
-"""Gas that a queue message may weigh: with it alone, a chunk is within MAX_CHUNK_GAS."""
+MAX_MESSAGE_WITNESS: Final = 105_150
+"""Bytes that a queue message may weigh: all that a chunk with nothing else has for it."""
+MAX_MESSAGE_GAS: Final = 8_680_000
+"""Gas that a queue message may weigh: likewise. With anything before it there is less, so whether a
+heavy message is honoured is not up to the proposer."""
 
 WEIGHT_CHUNK_BYTES: Final = 2_816
 """Headers, branches, globals and ABI padding of every proof."""
-WEIGHT_CHUNK_GAS: Final = 260_000
+WEIGHT_CHUNK_GAS: Final = 120_000
 """Intrinsic gas, membership, removal and slashing."""
-WEIGHT_TRANSACTION_GAS: Final = 12_000
+WEIGHT_TRANSACTION_GAS: Final = 10_000
 """Decoding and dispatch of any transaction."""
-WEIGHT_FILL_GAS: Final = 40_000
+WEIGHT_FILL_GAS: Final = 20_000
 """Order checks and position updates of one fill, margin apart."""
-WEIGHT_MARGIN_GAS: Final = 6_000
+WEIGHT_MARGIN_GAS: Final = 3_000
 """One margin check, what is held apart."""
-WEIGHT_MARGIN_POSITION_GAS: Final = 5_000
+WEIGHT_MARGIN_POSITION_GAS: Final = 3_600
 """One position of a margin check."""
-WEIGHT_MARGIN_GROUP_GAS: Final = 7_000
+WEIGHT_MARGIN_GROUP_GAS: Final = 8_000
 """One underlying of a margin check."""
-WEIGHT_MARK_GAS: Final = 25_000
+WEIGHT_MARK_GAS: Final = 21_000
 """Pricing one series under the whole grid."""
-WEIGHT_MESSAGE_GAS: Final = 25_000
+WEIGHT_MESSAGE_GAS: Final = 30_000
 """Consuming one queue message; a forced one checks signatures inside."""
-WEIGHT_CONFIGURE_WORD_GAS: Final = 6_000
+WEIGHT_FORCED_GAS: Final = 16_000
+"""Decoding a Forced message, signatures apart."""
+WEIGHT_CONFIGURE_WORD_GAS: Final = 4_500
 """Every 32 bytes of a Configure message."""
-WEIGHT_OBSERVATION_GAS: Final = 5_000
+WEIGHT_OBSERVATION_GAS: Final = 4_600
 """One observation of an Observe."""
-WEIGHT_SIGNATURE_GAS: Final = 8_000
+WEIGHT_SIGNATURE_GAS: Final = 9_000
 """One signature recovered inside a forced transaction."""
 WEIGHT_BYTE_GAS: Final = 16
 """Calldata gas of one witness byte, none of them zero."""
-WEIGHT_HASH_GAS: Final = 700
+WEIGHT_HASH_GAS: Final = 550
 """One inner node of a multiproof, before and after."""
-WEIGHT_ACCOUNT_GAS: Final = 16_000
+WEIGHT_ACCOUNT_GAS: Final = 7_500
 """Decode, encode and hash of an account, positions apart."""
-WEIGHT_POSITION_GAS: Final = 1_200
+WEIGHT_POSITION_GAS: Final = 500
 """The same, of one position."""
-WEIGHT_SLOT_GAS: Final = 9_000
+WEIGHT_SLOT_GAS: Final = 5_000
 """Decode, encode and hash of an order slot."""
-WEIGHT_MARKET_GAS: Final = 10_000
+WEIGHT_MARKET_GAS: Final = 10_500
 """Decode, encode and hash of a market leaf, scenarios apart."""
-WEIGHT_MARKET_WORD_GAS: Final = 1_600
+WEIGHT_MARKET_WORD_GAS: Final = 1_450
 """The same, of every 32 bytes of the leaf."""
-WEIGHT_EXIT_GAS: Final = 6_000
+WEIGHT_EXIT_GAS: Final = 3_000
 """Append one exit."""
 WEIGHT_HOLDER_BYTES: Final = 8
 """Id and length prefixes of a leaf in a witness."""

@@ -13,11 +13,13 @@ from deltaroll.protocol.actions import (
     process_transfer,
     process_withdraw,
 )
-from deltaroll.protocol.codec import decode_header, decode_transaction
+from deltaroll.protocol.bits import decode_bits
+from deltaroll.protocol.codec import KIND_BITS, decode_end, decode_header, decode_transaction
 from deltaroll.protocol.configure import process_configure
 from deltaroll.protocol.constants import (
     ACCOUNT_DEPTH,
     MAX_AMOUNT,
+    WEIGHT_FORCED_GAS,
     WEIGHT_SIGNATURE_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -49,6 +51,7 @@ from deltaroll.protocol.types import (
     Context,
     Exit,
     Fill,
+    Kind,
     Mark,
     Message,
     MessageKind,
@@ -200,8 +203,10 @@ def decode_forced(body: bytes) -> tuple[Timestamp, Transaction, bytes]:
         raise TransitionFault(Fault.NON_CANONICAL)
     if isinstance(transaction, Queue):
         raise TransitionFault(Fault.UNKNOWN_KIND)
-    if decode_transaction(decoder) is not None:
+    # A second one is not even read.
+    if decode_bits(decoder.reader, KIND_BITS) != Kind.END:
         raise TransitionFault(Fault.NON_CANONICAL)
+    decode_end(decoder)
     return decoder.clock, transaction, body[2 + length :]
 
 
@@ -213,6 +218,7 @@ def process_forced(state: State, body: bytes, context: Context) -> None:
     TransitionFault
         What `decode_forced` and the transaction's process raise; SIGNATURE_COUNT, BAD_SIGNATURE.
     """
+    charge(state, WEIGHT_FORCED_GAS, 0)
     _, transaction, signatures = decode_forced(body)
     requests = compute_requests(transaction)
     if len(signatures) != SIGNATURE_BYTES * len(requests):
@@ -282,8 +288,7 @@ def process_queue(state: State, context: Context, is_first: bool) -> Fault:
     index = state.globals.queue_index
     if index >= context.queue_end:
         raise TransitionFault(Fault.QUEUE_OVERRUN)
-    if is_first:
-        limit_message(state)
+    is_limited = is_first and limit_message(state)
     message = get_message(state, index)
     outcome = Fault.NONE
     state.begin()
@@ -294,10 +299,10 @@ def process_queue(state: State, context: Context, is_first: bool) -> Fault:
         outcome = problem.fault
     else:
         state.commit()
-    is_within = not is_first or unlimit_message(state)
+    unlimit_message(state)
     if outcome == Fault.STALE_MARK:
         raise TransitionFault(outcome)
-    if outcome == Fault.OVERWEIGHT and not (is_first and is_within):
+    if outcome == Fault.OVERWEIGHT and not is_limited:
         raise TransitionFault(outcome)
     skipped = state.globals.skipped + (outcome != Fault.NONE)
     state.globals = replace(state.globals, queue_index=index + 1, skipped=skipped)

@@ -237,19 +237,29 @@ def charge(state: State, gas: int, witness: int) -> None:
         raise TransitionFault(Fault.OVERWEIGHT)
 
 
-def limit_message(state: State) -> None:
-    """Hold what comes to the weight of one message, until `unlimit_message`."""
+def limit_message(state: State) -> bool:
+    """Hold what comes to the weight of one message, until `unlimit_message`.
+
+    Returns
+    -------
+    bool
+        Whether the chunk has room for such a message; where its data is too long for that, the
+        chunk's own limits stay.
+    """
     meter = state.meter
-    meter.max_gas = min(MAX_CHUNK_GAS, meter.gas + MAX_MESSAGE_GAS)
-    meter.max_witness = min(MAX_CHUNK_WITNESS, meter.witness + MAX_MESSAGE_WITNESS)
+    max_gas = meter.gas + MAX_MESSAGE_GAS
+    max_witness = meter.witness + MAX_MESSAGE_WITNESS
+    if max_gas > MAX_CHUNK_GAS or max_witness > MAX_CHUNK_WITNESS:
+        return False
+    meter.max_gas = max_gas
+    meter.max_witness = max_witness
+    return True
 
 
-def unlimit_message(state: State) -> bool:
-    """Hold what comes to the weight of a chunk again; returns whether the chunk is within it."""
-    meter = state.meter
-    meter.max_gas = MAX_CHUNK_GAS
-    meter.max_witness = MAX_CHUNK_WITNESS
-    return meter.gas <= MAX_CHUNK_GAS and meter.witness <= MAX_CHUNK_WITNESS
+def unlimit_message(state: State) -> None:
+    """Hold what comes to the weight of a chunk again."""
+    state.meter.max_gas = MAX_CHUNK_GAS
+    state.meter.max_witness = MAX_CHUNK_WITNESS
 
 
 def charge_leaf(state: State, gas: int, size: int, depth: int, ordinal: int) -> None:

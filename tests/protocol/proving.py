@@ -1,4 +1,4 @@
-"""Whole fraud proofs in process: a batch is posted to the real inbox and removed by the real prover."""
+"""Whole fraud proofs in process: the real inbox takes a batch, the real prover removes it."""
 
 from __future__ import annotations
 

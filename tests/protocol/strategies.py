@@ -43,7 +43,6 @@ from deltaroll.protocol.state import (
 from deltaroll.protocol.transition import Progress, process_transaction
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
-    Account,
     AccountId,
     Address,
     Committee,
@@ -749,6 +748,9 @@ def make_mark(draft: Draft) -> Mark:
     rng = draft.rng
     market = draft.market()
     count = rng.choice((1, 1, 2, 4))
+    if draft.malice and len(draft.world.series) > 100 and rng.random() < 0.3:
+        # Too heavy.
+        return Mark(draft.world.series[0], 128)
     if draft.is_bad():
         count = rng.choice((1, 30, 128))
     elif market in draft.world.series:

@@ -304,20 +304,51 @@ def test_encode_series__loose_values__same_fault_in_both_twins(value: Series) ->
 @pytest.mark.parametrize("count", [0, 1, 2, 32, MAX_SCENARIOS])
 @pytest.mark.parametrize("entry", [-(1 << 63), -1, 0, (1 << 63) - 1])
 def test_encode_series__borrowing_lanes__same_leaf_in_both_twins(count: int, entry: int) -> None:
-    value = Series(
-        SeriesKind.PERPETUAL,
-        SeriesStatus.ACTIVE,
-        MarketId(1),
-        MarketId(0),
-        0,
-        5,
-        6,
-        Timestamp(7),
-        -8,
-        9,
-        (entry,) * count,
-    )
-    check("series", value)
+    check("series", a_series(-8, (entry,) * count))
+
+
+def edges(bits: int) -> tuple[tuple[int, Fault], ...]:
+    """The last signed values that fit a field, and the first that do not."""
+    edge = 1 << (bits - 1)
+    fit, not_fit = Fault.NONE, Fault.OUT_OF_RANGE
+    return ((edge - 1, fit), (-edge, fit), (edge, not_fit), (-edge - 1, not_fit))
+
+
+def a_series(carry: int, risk: tuple[int, ...]) -> Series:
+    ids = (MarketId(1), MarketId(0))
+    kind, status = SeriesKind.PERPETUAL, SeriesStatus.ACTIVE
+    return Series(kind, status, *ids, 0, 5, 6, Timestamp(7), carry, 9, risk)
+
+
+def an_account(cash: int, size: int, snapshot: int) -> Account:
+    owner = Address(b"\xaa" * 20)
+    positions = (Position(MarketId(1), 1, 1), Position(MarketId(2), size, snapshot))
+    return Account(owner, owner, Timestamp(1), 2, cash, 4, Timestamp(5), positions)
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "bits"),
+    [
+        ("series", lambda value: a_series(value, ()), 128),
+        ("series", lambda value: a_series(0, (value, 1)), 64),
+        ("series", lambda value: a_series(0, (1, value)), 64),
+        ("series", lambda value: a_series(0, (-1, value)), 64),
+        ("series", lambda value: a_series(0, (1, 1, value)), 64),
+        ("grid", lambda value: Grid((Scenario(value, 0, 0),)), 32),
+        ("grid", lambda value: Grid((Scenario(0, value, 0),)), 8),
+        ("account", lambda value: an_account(value, 1, 1), 128),
+        ("account", lambda value: an_account(1, value, 1), 64),
+        ("account", lambda value: an_account(1, 1, value), 128),
+    ],
+)
+def test_encode__signed_field_at_its_edges__fits_or_out_of_range(
+    name: str, build: Callable[[int], Any], bits: int
+) -> None:
+    more = (bytes(32),) if name == "account" else ()
+    for value, expected in edges(bits):
+        leaf_value = build(value)
+        assert encode_python(getattr(leaf, f"encode_{name}"), leaf_value, *more)[1] == expected
+        check(name, leaf_value, *more)
 
 
 @settings(max_examples=40, deadline=None)

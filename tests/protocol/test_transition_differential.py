@@ -1,5 +1,7 @@
 """Both implementations of the transition on random chunks, and proofs with forged witnesses."""
 
+from dataclasses import replace
+from functools import cache
 from random import Random
 
 from hypothesis import HealthCheck, given, settings
@@ -9,21 +11,24 @@ from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.constants import MAX_CHUNK_GAS, MAX_CHUNK_WITNESS
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.state import State, compute_state_root, set_market
 from deltaroll.protocol.transition import process_chunk
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Context,
     Mark,
+    MarketId,
     Message,
     MessageKind,
     Queue,
+    Series,
     Timestamp,
 )
 from tests import fuzz
-from tests.protocol.strategies import Case, cases, generate_case, world_of
+from tests.protocol.strategies import Case, build_big_world, cases, generate_case, world_of
 from tests.protocol.verifiers import (
     OTHER_ROOT,
-    Reverted,
+    RevertError,
     Tally,
     case_rng,
     compare,
@@ -101,7 +106,7 @@ def test_verify_transition__honest_chunk_and_forged_witness__is_never_a_fault(se
             fault = verifiers().verify_transition(
                 case.context, outcome.pre_root, outcome.post_root, case.data, forged
             )
-        except Reverted:
+        except RevertError:
             continue
         assert fault == Fault.NONE
 
@@ -119,21 +124,36 @@ def test_verify_transition__witness_of_another_state__reverts(seed: int):
             verifiers().verify_transition(
                 case.context, root, outcome.post_root, case.data, outcome.witness
             )
-        except Reverted:
+        except RevertError:
             continue
         raise AssertionError("a witness was accepted for another root")
 
 
+@cache
+def crowded_state() -> State:
+    """The big world with an underlying for each series: marking them all fits no chunk."""
+    world = world_of("big", 1)
+    state = build_big_world(Random("crowded")).state
+    for number, market in enumerate(world.series):
+        series = state.markets[market]
+        assert isinstance(series, Series)
+        underlying = MarketId(40_000 + number)
+        set_market(state, underlying, state.markets[series.underlying])
+        set_market(state, market, replace(series, underlying=underlying))
+    compute_state_root(state)
+    return state
+
+
 def heavy_message_case(before: int) -> Case:
     """A chunk that consumes a forced Mark of 128 series after `before` marks."""
-    world = world_of("big", 0)
-    state = world.state
+    state = crowded_state()
+    first = world_of("big", 1).series[0]
     clock = state.globals.clock
     index = state.globals.queue_index
-    forced = encode_chunk(clock, [Mark(world.series[0], 128)])
+    forced = encode_chunk(clock, [Mark(first, 128)])
     body = len(forced).to_bytes(2, "big") + forced
     state.messages[index] = Message(MessageKind.FORCED, ZERO_ADDRESS, Timestamp(9), body)
-    data = encode_chunk(clock, [Mark(world.series[0], 1)] * before + [Queue()])
+    data = encode_chunk(clock, [Mark(first, 1)] * before + [Queue()])
     context = Context(b"\x11" * 32, Timestamp(clock), index + 1, 0, 0, False, False)
     return Case(state, data, context, before + 1, keccak(index.to_bytes(8, "big")))
 

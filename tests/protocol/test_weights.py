@@ -1,14 +1,15 @@
 """Every legal chunk can be proven: what the meter says is an upper bound of what a proof takes.
 
-Each scenario repeats the transaction that costs most for its weight until the meter refuses the next. The
-chunk that is just legal and the one that is just too heavy are both posted and removed, by the real
-contracts.
+Each scenario repeats a transaction that is dear for its weight until the meter refuses the next.
+The chunk that is just legal and the one that is just too heavy are both posted to the real
+contracts and removed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from random import Random
 
 import pytest
@@ -21,22 +22,18 @@ from deltaroll.protocol.constants import (
     MARKET_DEPTH,
     MAX_CHUNK_GAS,
     MAX_CHUNK_WITNESS,
-    MAX_POSITIONS,
-    WEIGHT_CHUNK_BYTES,
-    WEIGHT_CHUNK_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import COMMITTEE_TAG, GRID_TAG, encode_committee, encode_grid
 from deltaroll.protocol.state import (
     State,
-    charge,
     compute_state_root,
     reset_meter,
     set_account,
     set_market,
 )
-from deltaroll.protocol.transition import Progress, process_transaction
+from deltaroll.protocol.transition import process_chunk
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
@@ -84,8 +81,8 @@ MAX_PROOF_GAS = 10_000_000
 MAX_PROOF_BYTES = 120_000
 MAX_DATA = 16_384
 """Bytes of a chunk's data that the inbox takes."""
-MORE = 10
-"""Steps past the limit that make a chunk too heavy for certain."""
+MOST = 900
+"""Steps of a scenario: more than any legal chunk has."""
 PRICE = 50_000_000
 RNG = Random(7)
 Step = Transaction | tuple[int, Address, bytes]
@@ -126,7 +123,8 @@ def create_scene(
     committee = Committee(1, tuple(sorted(signer.address for signer in SIGNERS[:16])))
     set_market(state, COMMITTEE, committee)
     set_market(state, GRID, PMRM_2)
-    for market in UNDERLYINGS[:underlyings]:
+    names = [MarketId(10 + number) for number in range(underlyings)]
+    for market in names:
         params = replace(default_params(RNG, COMMITTEE, GRID), max_mark_age=600_000, tick=1)
         params = replace(params, max_observation_age=600_000, perp_initial=15_000)
         leaf = Underlying(params, PRICE, Timestamp(clock - 40_000), 0, Timestamp(0))
@@ -142,7 +140,7 @@ def create_scene(
         leaf = Series(
             SeriesKind.PERPETUAL,
             SeriesStatus.ACTIVE,
-            UNDERLYINGS[len(listed) % underlyings],
+            names[len(listed) % underlyings],
             MarketId(0),
             0,
             PRICE if marked else 0,
@@ -175,7 +173,7 @@ def create_scene(
         opened.append(account_id)
         owner_of.append(owner)
     # Neighbours of everything, so that no sibling is zero.
-    for account_id in list(opened):
+    for account_id in opened:
         for height in range(ACCOUNT_DEPTH):
             other = AccountId((account_id ^ 1 << height) & ~((1 << height) - 1) | 1)
             if other not in state.accounts:
@@ -290,6 +288,13 @@ def transfer_pairs(scene: Scene) -> Iterator[Step]:
         yield Transfer(sender, recipient, 99_999_999_999, 99_999)
 
 
+def transfer_then_fill(scene: Scene) -> Iterator[Step]:
+    """Many bytes first, then much work: memory is dearest when both have used it up."""
+    rest = replace(scene, accounts=scene.accounts[2:])
+    yield from transfer_pairs(rest)
+    yield from fill_resting(scene)
+
+
 def withdraw(scene: Scene) -> Iterator[Step]:
     """From one account."""
     for number in range(10**6):
@@ -396,10 +401,39 @@ def forced_tables(scene: Scene) -> Iterator[Step]:
         yield (MessageKind.FORCED, ZERO_ADDRESS, len(data).to_bytes(2, "big") + data)
 
 
-def forced_mark(scene: Scene) -> Iterator[Step]:
-    """As many series as one message may mark."""
-    for start in range(0, len(scene.series), 20):
-        yield forced(scene, Mark(MarketId(20_000 + start), 20))
+def forced_twice(scene: Scene) -> Iterator[Step]:
+    """Sixteen observations, and sixteen more that must not be there."""
+    data = encode_chunk(Timestamp(START), [observe_at(START - 9), observe_at(START - 8)])
+    while True:
+        yield (MessageKind.FORCED, ZERO_ADDRESS, len(data).to_bytes(2, "big") + data)
+
+
+def forced_failing_fill(scene: Scene) -> Iterator[Step]:
+    """Everything is computed, margins of both sides before and after, and then refused."""
+    maker, taker = scene.accounts[:2]
+    market = scene.series[0]
+    while True:
+        fill = Fill(
+            market,
+            maker,
+            taker,
+            SlotId(1),
+            SlotId(2),
+            True,
+            1,
+            order(market, True, 99_999),
+            order(market, False, 99_999),
+        )
+        yield forced(scene, fill)
+
+
+def ruin(scene: Scene) -> Scene:
+    """Leave accounts without money."""
+    for account_id in scene.accounts:
+        account = replace(scene.state.accounts[account_id], cash=-(1 << 120))
+        set_account(scene.state, account_id, account)
+    compute_state_root(scene.state)
+    return scene
 
 
 def configure_committee(scene: Scene) -> Iterator[Step]:
@@ -447,6 +481,14 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
         lambda: create_scene(4, 63, 252, underlyings=3, disjoint=True),
     ),
     "fill, resting": (fill_resting, lambda: create_scene(2, 0, 1)),
+    "fill, resting, 64 underlyings": (
+        fill_resting,
+        lambda: create_scene(2, 64, 64, underlyings=64),
+    ),
+    "fill, resting, 16 underlyings": (
+        fill_resting,
+        lambda: create_scene(2, 16, 16, underlyings=16),
+    ),
     "fill, resting, 64 positions": (fill_resting, lambda: create_scene(2, 64, 64)),
     "fill, new slots": (fill_new_slots, lambda: create_scene(2, 0, 1)),
     "fill, new series": (fill_new_series, lambda: create_scene(2, 0, 64, underlyings=3)),
@@ -454,6 +496,11 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
     "transfer, 64 positions": (transfer, lambda: create_scene(2, 64, 64, underlyings=3)),
     "transfer, new pairs": (transfer_pairs, lambda: create_scene(254)),
     "transfer, new pairs, 64 positions": (transfer_pairs, lambda: create_scene(60, 64, 64)),
+    "transfer, then fill": (transfer_then_fill, lambda: create_scene(120, 0, 1)),
+    "transfer, 64 positions, then fill": (
+        transfer_then_fill,
+        lambda: create_scene(14, 64, 64),
+    ),
     "withdraw": (withdraw, lambda: create_scene(1)),
     "set trading key": (set_trading_key, lambda: create_scene(1, 64, 64)),
     "observe": (observe, lambda: create_scene()),
@@ -468,6 +515,12 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
     "forced transfer": (forced_transfer, lambda: create_scene(2)),
     "forced observe": (forced_observe, lambda: create_scene()),
     "forced tables": (forced_tables, lambda: create_scene()),
+    "forced, two transactions": (forced_twice, lambda: create_scene()),
+    "forced fill, refused": (forced_failing_fill, lambda: ruin(create_scene(2, 4, 8))),
+    "forced fill, refused, 64 positions": (
+        forced_failing_fill,
+        lambda: ruin(create_scene(2, 64, 64, underlyings=3)),
+    ),
     "configure committee": (configure_committee, lambda: create_scene()),
     "configure grid": (configure_grid, lambda: create_scene()),
     "configure, too long": (configure_long, lambda: create_scene()),
@@ -476,60 +529,63 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Heavy:
-    """A chunk at the limit, and one transaction past it."""
-
-    legal: list[Transaction]
-    more: list[Transaction]
-    """What the meter refuses; none when the bound on data comes first."""
-
-
 def context_of(state: State, queue_end: int) -> Context:
     """The place that `Rollup.prove` gives a chunk."""
     return Context(DOMAIN, state.globals.clock, queue_end, 0, 0, True, True)
 
 
-def grow(scene: Scene, steps: Iterator[Step]) -> Heavy:
-    """Repeat a step until the meter, or the inbox, refuses."""
-    state = scene.state
-    legal: list[Transaction] = []
-    reset_meter(state)
-    state.begin()
-    charge(state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES)
-    progress = Progress()
-    more: list[Transaction] = []
-    message = state.globals.queue_index
-    for step in steps:
-        transaction: Transaction
+def materialise(scene: Scene, steps: Iterator[Step]) -> list[Transaction]:
+    """The first steps as transactions, their messages put into the queue."""
+    transactions: list[Transaction] = []
+    index = scene.state.globals.queue_index
+    for step in islice(steps, MOST):
         if isinstance(step, tuple):
             kind, sender, body = step
-            state.messages[message] = Message(kind, sender, Timestamp(START), body)
-            message += 1
-            transaction = Queue()
+            scene.state.messages[index] = Message(kind, sender, Timestamp(START), body)
+            index += 1
+            transactions.append(Queue())
         else:
-            transaction = step
-        if more:
-            more.append(transaction)
-            if len(more) == MORE:
-                break
-            continue
-        if len(legal) % 16 == 0 and len(encode_chunk(Timestamp(START), legal)) > MAX_DATA - 900:
-            break
-        state.begin()
-        try:
-            # The data's own bytes are weighed at the start of the chunk, but not known yet.
-            charge(state, 16 * 80, 80)
-            process_transaction(state, transaction, progress, context_of(state, 1 << 60))
-        except TransitionFault as problem:
-            state.rollback()
-            assert problem.fault == Fault.OVERWEIGHT, problem
-            more.append(transaction)
-            continue
-        state.commit()
-        legal.append(transaction)
-    state.rollback()
-    return Heavy(legal, more)
+            transactions.append(step)
+    return transactions
+
+
+def fits_inbox(transactions: list[Transaction]) -> bool:
+    """Whether the codec and the inbox have room for a chunk."""
+    try:
+        return len(encode_chunk(Timestamp(START), transactions)) <= MAX_DATA
+    except ValueError:
+        return False
+
+
+def is_legal(scene: Scene, transactions: list[Transaction]) -> bool:
+    """Whether a chunk can be posted and is not too heavy; it breaks no other rule."""
+    state = scene.state
+    if not fits_inbox(transactions):
+        return False
+    consumed = sum(isinstance(item, Queue) for item in transactions)
+    context = context_of(state, state.globals.queue_index + consumed)
+    state.begin()
+    try:
+        process_chunk(state, encode_chunk(Timestamp(START), transactions), context)
+    except TransitionFault as problem:
+        if problem.fault != Fault.OVERWEIGHT:
+            raise
+        return False
+    finally:
+        state.rollback()
+    return True
+
+
+def count_legal(scene: Scene, transactions: list[Transaction]) -> int:
+    """How many transactions, from the first on, make the longest legal chunk."""
+    low, high = 0, len(transactions) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if is_legal(scene, transactions[:middle]):
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def measure(scene: Scene, transactions: list[Transaction]) -> tuple[Proof, int, int]:
@@ -557,17 +613,22 @@ def measure(scene: Scene, transactions: list[Transaction]) -> tuple[Proof, int, 
 def test_charge__heaviest_chunk_of_a_kind__bounds_its_proof(name: str) -> None:
     steps, create = SCENARIOS[name]
     scene = create()
-    heavy = grow(scene, steps(scene))
-    assert heavy.legal
-    proof, gas, size = measure(scene, heavy.legal)
-    print(f"{name}: {len(heavy.legal)} transactions, {proof.gas:,} of {gas:,} gas")
+    transactions = materialise(scene, steps(scene))
+    count = count_legal(scene, transactions)
+    assert count
+    legal = transactions[:count]
+    # A witness counts messages and exits in one byte.
+    assert sum(isinstance(item, Queue | Withdraw) for item in legal) < 256
+    proof, gas, size = measure(scene, legal)
+    print(f"{name}: {count} transactions, {proof.gas:,} of {gas:,} gas, {proof.size:,} bytes")
     assert gas <= MAX_CHUNK_GAS
     assert size <= MAX_CHUNK_WITNESS
     assert proof.gas <= gas
     assert proof.size <= size
-    if heavy.more:
-        # So is the chunk that is too heavy, else nobody could say so.
-        proof, gas, size = measure(scene, [*heavy.legal, *heavy.more])
+    refused = transactions[: count + 1]
+    if len(refused) > count and fits_inbox(refused):
+        # The chunk that is too heavy can be proven as well, else nobody could say so.
+        proof, gas, size = measure(scene, refused)
         assert proof.fault == Fault.OVERWEIGHT
         assert proof.gas <= MAX_PROOF_GAS
         assert proof.size <= MAX_PROOF_BYTES
@@ -578,8 +639,3 @@ def test_charge__empty_chunk__bounds_its_proof() -> None:
     print(f"empty: {proof.gas:,} of {gas:,} gas, {proof.size:,} of {size:,} bytes")
     assert proof.gas <= gas
     assert proof.size <= size
-
-
-def test_constants__positions__fit_a_chunk() -> None:
-    """The scenarios above hold as many positions as an account may."""
-    assert MAX_POSITIONS == 64

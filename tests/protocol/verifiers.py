@@ -27,7 +27,7 @@ SET_HASH = keccak(b"setHash(uint64,bytes32)")[:4]
 OTHER_ROOT = b"\xee" * 32
 
 
-class Reverted(Exception):
+class RevertError(Exception):
     """The verifier says nothing: `data` is what it reverted with."""
 
     def __init__(self, data: bytes, message: str) -> None:
@@ -59,7 +59,7 @@ class Verifiers:
     def verify_transition(
         self, context: Context, pre_root: bytes, post_root: bytes, data: bytes, witness: bytes
     ) -> Fault:
-        """Return what `verifyTransition` returns, or raise `Reverted`."""
+        """Return what `verifyTransition` returns, or raise `RevertError`."""
         place = self._context(context, pre_root, post_root)
         body = encode([CONTEXT_TYPE, "bytes", "bytes"], [place, data, witness])
         return self._call(self.transition, TRANSITION + body)
@@ -73,7 +73,7 @@ class Verifiers:
         position: int,
         witness: bytes,
     ) -> Fault:
-        """Return what `verifySignature` returns, or raise `Reverted`."""
+        """Return what `verifySignature` returns, or raise `RevertError`."""
         place = self._context(context, pre_root, bytes(32))
         types = [CONTEXT_TYPE, "bytes", "bytes", "uint256", "bytes"]
         body = encode(types, [place, data, signatures, position, witness])
@@ -99,7 +99,7 @@ class Verifiers:
         except RuntimeError as error:
             _, found, rest = str(error).partition("output: 0x")
             revert = bytes.fromhex(rest.partition(" ")[0]) if found else b""
-            raise Reverted(revert, str(error)[:200]) from error
+            raise RevertError(revert, str(error)[:200]) from error
         result = self._evm.result
         self.gas_used = 0 if result is None else result.gas_used
         assert len(output) == 32
@@ -212,8 +212,9 @@ def compare(case: Case, tally: Tally) -> Outcome:
             return verifiers().verify_transition(
                 case.context, outcome.pre_root, post_root, case.data, outcome.witness
             )
-        except Reverted as problem:
-            raise DisagreementError(f"Python {expected!r}, Solidity reverts: {problem}") from problem
+        except RevertError as problem:
+            message = f"Python {expected!r}, Solidity reverts: {problem}"
+            raise DisagreementError(message) from problem
 
     found = verify(outcome.post_root)
     if found != expected:

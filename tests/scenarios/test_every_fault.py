@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from coincurve import PrivateKey, PublicKey
 
 from deltaroll.protocol.bits import BitWriter, encode_bits, encode_decimal, encode_number
 from deltaroll.protocol.codec import (
-    ACCOUNT_DEPTH,
     ACTION_NONCE_BITS,
     AMOUNT_BITS,
     CLOCK_BITS,
@@ -23,25 +23,30 @@ from deltaroll.protocol.codec import (
     EXPIRY_BITS,
     KIND_BITS,
     LOTS_BITS,
-    MARKET_DEPTH,
     NONCE_BITS,
     TABLE_BITS,
     encode_table,
 )
 from deltaroll.protocol.configure import encode_configure
-from deltaroll.protocol.constants import MAX_CLOCK_LAG, MAX_POSITIONS
+from deltaroll.protocol.constants import (
+    ACCOUNT_DEPTH,
+    MARKET_DEPTH,
+    MAX_CLOCK_LAG,
+    MAX_POSITIONS,
+)
 from deltaroll.protocol.eip712 import compute_digest, compute_domain_separator, hash_transfer
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import COMMITTEE_TAG, encode_committee
 from deltaroll.protocol.margin import compute_margin
 from deltaroll.protocol.recovery import HALF_ORDER, SIGNATURE_BYTES
-from deltaroll.protocol.state import State, set_account, set_market
+from deltaroll.protocol.state import State, set_account, set_market, set_slot
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     AccountId,
     Address,
     Committee,
+    Fill,
     Kind,
     MarketId,
     Series,
@@ -50,6 +55,7 @@ from deltaroll.protocol.types import (
     TimeInForce,
     Timestamp,
     Transfer,
+    Underlying,
 )
 from deltaroll.sdk.signing import Signer
 from tests.scenarios.support import (
@@ -481,8 +487,7 @@ def wrong_root__no_exit(lab: Lab) -> Lie:
 def wrong_root__order_not_used_up(lab: Lab) -> Lie:
     def twist(state: State) -> None:
         slot = state.slots[ALICE][SlotId(100)]
-        state._write(state.slots[ALICE], 100, replace(slot, filled=0), ALICE)
-        state._dirty_slots.add((ALICE, SlotId(100)))
+        set_slot(state, ALICE, SlotId(100), replace(slot, filled=0))
 
     return lab.lie(lab.fill(), twist=twist)
 
@@ -515,7 +520,9 @@ def wrong_root__mild_risk(lab: Lab) -> Lie:
 @case(Fault.WRONG_POST_ROOT)
 def wrong_root__another_index(lab: Lab) -> Lie:
     def twist(state: State) -> None:
-        set_market(state, BTC, replace(state.markets[BTC], index=PRICE - 1))
+        underlying = state.markets[BTC]
+        assert isinstance(underlying, Underlying)
+        set_market(state, BTC, replace(underlying, index=PRICE - 1))
 
     return lab.lie(lab.observe(BTC, PRICE), twist=twist)
 
@@ -730,27 +737,33 @@ def sign_again(lab: Lab, signed: Signed[Any], *changed: bytes | None) -> Lie:
     return lab.lie(Signed(signed.transaction, tuple(new or old for old, new in kept)))
 
 
+def sign_as(key: Signer, lab: Lab, fill: Fill, side: str) -> bytes:
+    """Return somebody's signature of the maker's or the taker's order."""
+    order = fill.maker_order if side == "maker" else fill.taker_order
+    account = fill.maker if side == "maker" else fill.taker
+    slot = fill.maker_slot if side == "maker" else fill.taker_slot
+    assert order is not None
+    return key.sign_order(lab.domain, account, slot, order)
+
+
 @case(Fault.BAD_SIGNATURE)
 def bad_signature__of_the_maker(lab: Lab) -> Lie:
     signed = lab.fill()
-    order = signed.transaction.maker_order
-    forged = lab.venue.keys[CAROL].sign_order(lab.domain, ALICE, SlotId(100), order)
+    forged = sign_as(lab.venue.keys[CAROL], lab, signed.transaction, "maker")
     return sign_again(lab, signed, forged, None)
 
 
 @case(Fault.BAD_SIGNATURE)
 def bad_signature__of_the_taker(lab: Lab) -> Lie:
     signed = lab.fill()
-    order = signed.transaction.taker_order
-    forged = lab.venue.keys[CAROL].sign_order(lab.domain, BOB, SlotId(101), order)
+    forged = sign_as(lab.venue.keys[CAROL], lab, signed.transaction, "taker")
     return sign_again(lab, signed, None, forged)
 
 
 @case(Fault.BAD_SIGNATURE)
 def bad_signature__expired_trading_key(lab: Lab) -> Lie:
     signed = lab.fill(maker=CAROL)
-    order = signed.transaction.maker_order
-    late = lab.venue.traders[CAROL].sign_order(lab.domain, CAROL, SlotId(100), order)
+    late = sign_as(lab.venue.traders[CAROL], lab, signed.transaction, "maker")
     assert lab.state.accounts[CAROL].trading_key == lab.venue.traders[CAROL].address
     return sign_again(lab, signed, late, None)
 
@@ -759,8 +772,7 @@ def bad_signature__expired_trading_key(lab: Lab) -> Lie:
 def bad_signature__key_named_in_the_same_chunk(lab: Lab) -> Lie:
     key = lab.venue.traders[ERIN]
     signed = lab.fill(maker=ERIN)
-    order = signed.transaction.maker_order
-    early = key.sign_order(lab.domain, ERIN, SlotId(100), order)
+    early = sign_as(key, lab, signed.transaction, "maker")
     fill = Signed(signed.transaction, (early, signed.signatures[1]))
     return lab.lie(lab.change_key(ERIN, key.address), fill)
 
@@ -768,8 +780,7 @@ def bad_signature__key_named_in_the_same_chunk(lab: Lab) -> Lie:
 @case(Fault.BAD_SIGNATURE)
 def bad_signature__trading_key_of_another_account(lab: Lab) -> Lie:
     signed = lab.fill()
-    order = signed.transaction.maker_order
-    forged = lab.venue.traders[BOB].sign_order(lab.domain, ALICE, SlotId(100), order)
+    forged = sign_as(lab.venue.traders[BOB], lab, signed.transaction, "maker")
     return sign_again(lab, signed, forged, None)
 
 
@@ -782,9 +793,7 @@ def bad_signature__order_moved_to_another_slot(lab: Lab) -> Lie:
 @case(Fault.BAD_SIGNATURE)
 def bad_signature__last_of_four(lab: Lab) -> Lie:
     second = lab.fill(maker=DAVE, taker=BOB, taker_slot=SlotId(103))
-    forged = lab.venue.keys[CAROL].sign_order(
-        lab.domain, BOB, SlotId(103), second.transaction.taker_order
-    )
+    forged = sign_as(lab.venue.keys[CAROL], lab, second.transaction, "taker")
     return lab.lie(lab.fill(), Signed(second.transaction, (second.signatures[0], forged)))
 
 

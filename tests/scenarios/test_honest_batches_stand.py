@@ -506,6 +506,8 @@ def test_prove__other_leaves_of_the_same_state__reverts(
 def forged_states(draw: st.DrawFn, exhibit: Exhibit) -> State:
     """Return the state before the chunk with one lie in something that the chunk touches."""
     state, meter = copy(exhibit.state), exhibit.meter
+    held: Any
+    told: Any
     accounts = sorted(meter.accounts & set(state.accounts))
     markets = sorted(meter.markets & set(state.markets))
     slots = [
