@@ -49,7 +49,7 @@ uint256 constant MAX_CHUNK_GAS = 9_000_000;
 uint256 constant MAX_MESSAGE_WITNESS = 105_150;
 /// @dev Gas that a queue message may weigh: likewise. With anything before it there is less, so whether a
 /// heavy message is honoured is not up to the proposer.
-uint256 constant MAX_MESSAGE_GAS = 8_680_000;
+uint256 constant MAX_MESSAGE_GAS = 8_820_000;
 
 /// @dev Headers, branches, globals and ABI padding of every proof.
 uint256 constant WEIGHT_CHUNK_BYTES = 2816;

@@ -46,7 +46,7 @@ MAX_CHUNK_GAS: Final = 9_000_000
 """Gas: upper bound of a legal chunk's transition proof (bar: 10M)."""
 MAX_MESSAGE_WITNESS: Final = 105_150
 """Bytes that a queue message may weigh: all that a chunk with nothing else has for it."""
-MAX_MESSAGE_GAS: Final = 8_680_000
+MAX_MESSAGE_GAS: Final = 8_820_000
 """Gas that a queue message may weigh: likewise. With anything before it there is less, so whether a
 heavy message is honoured is not up to the proposer."""
 
