@@ -22,6 +22,12 @@ from deltaroll.protocol.constants import (
     MARKET_DEPTH,
     MAX_CHUNK_GAS,
     MAX_CHUNK_WITNESS,
+    MAX_MESSAGE_GAS,
+    MAX_MESSAGE_WITNESS,
+    WEIGHT_BYTE_GAS,
+    WEIGHT_CHUNK_BYTES,
+    WEIGHT_CHUNK_GAS,
+    WEIGHT_TRANSACTION_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
@@ -113,6 +119,7 @@ def create_scene(
     disjoint: bool = False,
     marked: bool = True,
     owners: int = 24,
+    adjacent: bool = False,
 ) -> Scene:
     """Accounts that hold positions in series, with full trees around them."""
     state = State()
@@ -134,7 +141,7 @@ def create_scene(
     number = 0
     while len(listed) < series:
         number += 1
-        market = MarketId(spread(number, MARKET_DEPTH))
+        market = MarketId(40_000 + number if adjacent else spread(number, MARKET_DEPTH))
         if market in state.markets:
             continue
         leaf = Series(
@@ -436,6 +443,19 @@ def ruin(scene: Scene) -> Scene:
     return scene
 
 
+def forced_marks(scene: Scene) -> Iterator[Step]:
+    """As many new series as a Mark can name."""
+    first = scene.series[0]
+    for offset in range(0, len(scene.series), 32):
+        yield forced(scene, Mark(MarketId(first + offset), 32))
+
+
+def forced_heaviest_mark(scene: Scene) -> Iterator[Step]:
+    """One message that comes close to what a chunk can do."""
+    yield forced(scene, Mark(scene.series[0], 128))
+    yield forced(scene, Mark(scene.series[0], 128))
+
+
 def configure_committee(scene: Scene) -> Iterator[Step]:
     """Of sixteen, new each time."""
     committee = Committee(16, tuple(bytes((n + 1,)) * 20 for n in range(16)))  # type: ignore[misc]
@@ -516,6 +536,14 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
     "forced observe": (forced_observe, lambda: create_scene()),
     "forced tables": (forced_tables, lambda: create_scene()),
     "forced, two transactions": (forced_twice, lambda: create_scene()),
+    "forced mark": (
+        forced_marks,
+        lambda: create_scene(0, 0, 160, marked=False, adjacent=True),
+    ),
+    "forced mark, heaviest": (
+        forced_heaviest_mark,
+        lambda: create_scene(0, 0, 128, underlyings=30, marked=False, adjacent=True),
+    ),
     "forced fill, refused": (forced_failing_fill, lambda: ruin(create_scene(2, 4, 8))),
     "forced fill, refused, 64 positions": (
         forced_failing_fill,
@@ -639,3 +667,14 @@ def test_charge__empty_chunk__bounds_its_proof() -> None:
     print(f"empty: {proof.gas:,} of {gas:,} gas, {proof.size:,} of {size:,} bytes")
     assert proof.gas <= gas
     assert proof.size <= size
+
+
+def test_constants__heaviest_message__fits_alone_and_only_alone() -> None:
+    """Else it would be up to the proposer whether a heavy message is honoured."""
+    # The shortest chunk with a Queue transaction; what it weighs before the message does.
+    data = len(encode_chunk(Timestamp(START), [Queue()]))
+    size = WEIGHT_CHUNK_BYTES + data
+    gas = WEIGHT_CHUNK_GAS + size * WEIGHT_BYTE_GAS + WEIGHT_TRANSACTION_GAS
+    assert gas + MAX_MESSAGE_GAS <= MAX_CHUNK_GAS
+    assert size + MAX_MESSAGE_WITNESS <= MAX_CHUNK_WITNESS
+    assert gas + MAX_MESSAGE_GAS + WEIGHT_TRANSACTION_GAS > MAX_CHUNK_GAS
