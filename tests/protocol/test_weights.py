@@ -32,6 +32,7 @@ from deltaroll.protocol.constants import (
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import COMMITTEE_TAG, GRID_TAG, encode_committee, encode_grid
+from deltaroll.protocol.signatures import compute_chunk_requests
 from deltaroll.protocol.state import (
     State,
     compute_state_root,
@@ -69,6 +70,7 @@ from deltaroll.protocol.types import (
     Underlying,
     Withdraw,
 )
+from deltaroll.protocol.witness import encode_signature_witness
 from tests.protocol.proving import DOMAIN, Proof, Rollup
 from tests.protocol.strategies import (
     COMMITTEE,
@@ -81,12 +83,14 @@ from tests.protocol.strategies import (
     deposit_body,
     sign_all,
 )
-from tests.protocol.verifiers import hash_message, run_python
+from tests.protocol.verifiers import hash_message, run_python, verifiers
 
 MAX_PROOF_GAS = 10_000_000
 MAX_PROOF_BYTES = 120_000
 MAX_DATA = 16_384
 """Bytes of a chunk's data that the inbox takes."""
+MAX_SIGNATURES = 32_768
+"""Bytes of a chunk's signature section that the inbox takes."""
 MOST = 900
 """Steps of a scenario: more than any legal chunk has."""
 PRICE = 50_000_000
@@ -660,6 +664,31 @@ def test_charge__heaviest_chunk_of_a_kind__bounds_its_proof(name: str) -> None:
         assert proof.fault == Fault.OVERWEIGHT
         assert proof.gas <= MAX_PROOF_GAS
         assert proof.size <= MAX_PROOF_BYTES
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_charge__heaviest_chunk_of_a_kind__its_signatures_can_be_judged(name: str) -> None:
+    """All of a chunk is decoded to find one signature, or to count them."""
+    steps, create = SCENARIOS[name]
+    scene = create()
+    transactions = materialise(scene, steps(scene))
+    legal = transactions[: count_legal(scene, transactions)]
+    data = encode_chunk(Timestamp(START), legal)
+    count = len(compute_chunk_requests(data)[1])
+    section = b"\xff" * min(MAX_SIGNATURES, 64 * max(1, count))
+    position = max(0, count - 1)
+    fault = verifiers().verify_signature(
+        context_of(scene.state, 0),
+        compute_state_root(scene.state),
+        data,
+        section,
+        position,
+        encode_signature_witness(scene.state, data, position),
+    )
+    is_long = len(section) == 64 * count
+    assert fault == (Fault.BAD_SIGNATURE if is_long else Fault.SIGNATURE_COUNT)
+    print(f"{name}: {count} signatures, {verifiers().gas_used:,} gas")
+    assert verifiers().gas_used + WEIGHT_CHUNK_GAS <= MAX_PROOF_GAS
 
 
 def test_charge__empty_chunk__bounds_its_proof() -> None:

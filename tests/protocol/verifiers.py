@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -10,6 +12,7 @@ from random import Random
 from eth_abi import encode
 from pyrevm import EVM
 
+from deltaroll.protocol import transition
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.state import State, compute_state_root
@@ -189,6 +192,24 @@ class Tally:
         self.skipped += other.skipped
 
 
+@contextmanager
+def record_skips(tally: Tally) -> Iterator[None]:
+    """Count why Python skips messages: the state only keeps how many."""
+    process_queue = transition.process_queue
+
+    def counted(state: State, context: Context, is_first: bool) -> Fault:
+        outcome = process_queue(state, context, is_first)
+        if outcome != Fault.NONE:
+            tally.skipped[outcome] += 1
+        return outcome
+
+    transition.process_queue = counted
+    try:
+        yield
+    finally:
+        transition.process_queue = process_queue
+
+
 class DisagreementError(Exception):
     """The two implementations differ."""
 
@@ -201,7 +222,8 @@ def compare(case: Case, tally: Tally) -> Outcome:
     DisagreementError
         When Solidity does not come to Python's fault or root.
     """
-    outcome = run_python(case)
+    with record_skips(tally):
+        outcome = run_python(case)
     expected = outcome.fault
     tally.cases += 1
     tally.transactions += case.transactions
