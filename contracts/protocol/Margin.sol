@@ -15,6 +15,7 @@ import {
     MarketEntry,
     MarketType,
     State,
+    UINT64_BOUND,
     charge,
     getLanes,
     getSeries,
@@ -119,7 +120,8 @@ function computeRequirement(Underlying memory underlying, int256 worst, uint256 
 }
 
 /// @dev Return an account's equity and requirements at current marks. OVERWEIGHT; HALTED, STALE_MARK when a
-/// mark it depends on cannot be relied upon; UNKNOWN_MARKET when a series held is gone.
+/// mark it depends on cannot be relied upon; UNKNOWN_MARKET when a series held is gone; OUT_OF_RANGE for 2^64
+/// lots or more, long and short added up.
 function computeMargin(State memory state, Account memory account, uint256 clock)
     pure
     returns (Margin memory margin, Fault fault)
@@ -136,8 +138,14 @@ function computeMargin(State memory state, Account memory account, uint256 clock
         uint256 groupCount;
         Series memory series;
         uint256 next;
+        uint256 gross;
         for (uint256 i; i < count; ++i) {
             Position memory position = positions[i];
+            int256 size = position.size;
+            uint256 lots = uint256(size < 0 ? -size : size);
+            // Entries are int64: with this bound no sum of size * entry leaves its lane.
+            gross += lots;
+            if (gross >= UINT64_BOUND) return (margin, Fault.OUT_OF_RANGE);
             uint256 leaf;
             (leaf, next, fault) = _findSeries(state, position.series, next);
             if (isFault(fault)) return (margin, fault);
@@ -159,10 +167,9 @@ function computeMargin(State memory state, Account memory account, uint256 clock
             Group memory group = groups[place];
             fault = _validateMark(series, group.underlying, clock);
             if (isFault(fault)) return (margin, fault);
-            int256 size = position.size;
             margin.equity += computeEquityOf(size, position.snapshot, series);
             _accumulate(group.lanes, getLanes(series), size);
-            group.notional += uint256(size < 0 ? -size : size) * series.mark;
+            group.notional += lots * series.mark;
         }
         for (uint256 i; i < groupCount; ++i) {
             Group memory group = groups[i];

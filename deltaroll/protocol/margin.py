@@ -16,7 +16,14 @@ from deltaroll.protocol.constants import (
     WEIGHT_MARGIN_POSITION_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.state import State, charge, get_lanes, get_series, get_underlying
+from deltaroll.protocol.state import (
+    UINT64_BOUND,
+    State,
+    charge,
+    get_lanes,
+    get_series,
+    get_underlying,
+)
 from deltaroll.protocol.types import Account, MarketId, Series, Timestamp, Underlying
 
 LANE_SIGN = 1 << (LANE_BITS - 1)
@@ -112,15 +119,21 @@ def compute_margin(state: State, account: Account, clock: Timestamp) -> Margin:
     ------
     TransitionFault
         OVERWEIGHT; HALTED, STALE_MARK when a mark it depends on cannot be relied upon;
-        UNKNOWN_MARKET when a series held is gone.
+        UNKNOWN_MARKET when a series held is gone; OUT_OF_RANGE for 2^64 lots or more, long and
+        short added up.
     """
     positions = account.positions
     charge(state, WEIGHT_MARGIN_GAS + len(positions) * WEIGHT_MARGIN_POSITION_GAS, 0)
     equity = account.cash
+    gross = 0
     groups: list[tuple[MarketId, Underlying]] = []
     lanes: dict[MarketId, int] = {}
     notional: dict[MarketId, int] = {}
     for position in positions:
+        # Entries are int64: with this bound no sum of size * entry leaves its lane.
+        gross += abs(position.size)
+        if gross >= UINT64_BOUND:
+            raise TransitionFault(Fault.OUT_OF_RANGE)
         series = get_series(state, position.series)
         key = series.underlying
         if key not in lanes:
