@@ -2,14 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -108,8 +107,8 @@ class Shell:
         types = signature[signature.index("(") + 1 : -1].split(",")
         data = keccak(signature.encode())[:4] + encode(types, values)
         transaction = {"from": to_hex(VENUE.address), "to": target, "data": "0x" + data.hex()}
-        receipt = self.call("eth_sendTransaction", transaction)
-        assert self.call("eth_getTransactionReceipt", receipt)["status"] == "0x1"
+        # Answers with the receipt, once the transaction is mined.
+        assert self.call("eth_sendTransactionSync", transaction)["status"] == "0x1"
 
     def get_time(self) -> int:
         return int(self.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
@@ -133,21 +132,37 @@ def to_hex(value: bytes) -> str:
     return "0x" + value.hex()
 
 
+def iter_until(lines: Iterable[str], mark: str) -> Iterator[str]:
+    """Yield lines up to the first that holds `mark`."""
+    for line in lines:
+        yield line
+        if mark in line:
+            return
+    raise AssertionError(f"the chain ended without saying {mark!r}")
+
+
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(tmp_path_factory) -> Iterator[str]:
     """A chain for this module alone."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = ["--port", str(port), "--chain-id", str(CHAIN), "--accounts", "20", "--silent"]
-    with subprocess.Popen([str(BIN / "anvil"), *arguments]) as process:
+    log = tmp_path_factory.mktemp("chain") / "anvil.log"
+    arguments = ["--port", "0", "--chain-id", str(CHAIN), "--accounts", "20"]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [str(BIN / "anvil"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
         try:
-            for _ in range(200):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
+            # The last line of its greeting names the port; it prints little after that.
+            said = "".join(iter_until(process.stdout, "Listening on"))
+            address = said.rsplit("Listening on ", 1)[1].strip()
+            reader = Thread(target=process.stdout.read, daemon=True)
+            reader.start()
+            yield f"http://{address}"
         finally:
             process.terminate()
 
