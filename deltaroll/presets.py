@@ -1,6 +1,6 @@
-"""Risk grids as data, in protocol units (parts per million)."""
+"""Risk grids and parameters as data, in protocol units (parts per million)."""
 
-from deltaroll.protocol.types import Grid, Scenario
+from deltaroll.protocol.types import Grid, MarketId, Scenario, UnderlyingParams
 
 UP, NONE, DOWN, LINEAR, ABSOLUTE = 1, 0, -1, 2, 3
 FULL = 1_000_000
@@ -28,3 +28,28 @@ _SKEW = [Scenario(0, LINEAR, FULL), Scenario(0, ABSOLUTE, FULL)]
 
 PMRM_2 = Grid((*_REGULAR, *_TAIL, *_SKEW))
 """23 regular, 8 dampened tail and 2 skew scenarios of Derive's PMRM_2 (v2-core, PMRMLib_2.sol)."""
+
+
+def make_params(committee: MarketId, grid: MarketId, tick: int) -> UnderlyingParams:
+    """Return parameters for a liquid index: a mark is stale after an hour or a 5 % move, a 10 % jump
+    halts, fills stay within 3 % of the mark. Factors and contingencies are PMRM_2's.
+    """
+    return UnderlyingParams(
+        committee=committee,
+        grid=grid,
+        tick=tick,
+        jump_band=100_000,
+        move_band=50_000,
+        fill_band=30_000,
+        outlier_band=10_000,
+        maintenance_factor=800_000,
+        initial_factor=1_000_000,
+        perp_maintenance=30_000,
+        perp_initial=10_000,
+        maker_fee=50,
+        taker_fee=300,
+        risk_multiplier=1_000_000,
+        max_observation_age=600,
+        max_mark_age=3_600,
+        halt_seconds=600,
+    )

@@ -20,7 +20,7 @@ from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
-from deltaroll.presets import PMRM_2
+from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.configure import (
     encode_configure,
     encode_configure_params,
@@ -42,7 +42,6 @@ from deltaroll.protocol.types import (
     SeriesStatus,
     SetTradingKey,
     Timestamp,
-    UnderlyingParams,
 )
 from deltaroll.sdk.signing import Action, Signer, compress_signature, to_typed_data
 
@@ -54,26 +53,7 @@ MAKERS = 3
 FUNDING = 250_000 * 10**6
 """Collateral units that each trader deposits."""
 KEY_LIFE = 30 * 24 * 3600
-PARAMS = UnderlyingParams(
-    committee=COMMITTEE,
-    grid=GRID,
-    tick=TICK,
-    jump_band=100_000,
-    move_band=50_000,
-    fill_band=30_000,
-    outlier_band=10_000,
-    maintenance_factor=800_000,
-    initial_factor=1_000_000,
-    perp_maintenance=30_000,
-    perp_initial=10_000,
-    maker_fee=50,
-    taker_fee=300,
-    risk_multiplier=1_000_000,
-    max_observation_age=600,
-    max_mark_age=3_600,
-    halt_seconds=600,
-)
-"""PMRM_2 factors; a mark is stale after an hour or a 5 % move, a 10 % jump halts."""
+PARAMS = make_params(COMMITTEE, GRID, TICK)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from deltaroll.engine.matching import Execution
 from deltaroll.node.builder import OpenChunk
 from deltaroll.node.sequencer import Receipt, RejectedError, Sequencer
 from deltaroll.node.store import MEMORY, SealedChunk, Store
-from deltaroll.presets import PMRM_2
+from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
     encode_configure,
@@ -50,7 +50,6 @@ from deltaroll.protocol.types import (
     Transaction,
     Transfer,
     Underlying,
-    UnderlyingParams,
     Withdraw,
 )
 from deltaroll.sdk.signing import Signer
@@ -63,24 +62,8 @@ PERPS = {PERP: INDEX, TWIN: INDEX, OTHER: OTHER_INDEX}
 TICK = 10
 PRICE = 50_000
 CASH = 10_000_000
-PARAMS = UnderlyingParams(
-    committee=COMMITTEE,
-    grid=GRID,
-    tick=TICK,
-    jump_band=200_000,
-    move_band=50_000,
-    fill_band=30_000,
-    outlier_band=20_000,
-    maintenance_factor=800_000,
-    initial_factor=1_000_000,
-    perp_maintenance=30_000,
-    perp_initial=10_000,
-    maker_fee=50,
-    taker_fee=300,
-    risk_multiplier=1_000_000,
-    max_observation_age=600,
-    max_mark_age=3_600,
-    halt_seconds=300,
+PARAMS = replace(
+    make_params(COMMITTEE, GRID, TICK), jump_band=200_000, outlier_band=20_000, halt_seconds=300
 )
 
 

@@ -24,7 +24,7 @@ from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
-from deltaroll.presets import PMRM_2
+from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
     encode_configure,
@@ -65,7 +65,6 @@ from deltaroll.protocol.types import (
     Timestamp,
     Transaction,
     Transfer,
-    UnderlyingParams,
     Withdraw,
 )
 from deltaroll.sdk.signing import Signer
@@ -83,25 +82,7 @@ PRICES = {BTC: 60_000_000, ETH: 3_000_000}
 """Index of each underlying in the base, per lot."""
 TICK = 1_000
 THRESHOLD, MEMBERS = 3, 5
-PARAMS = UnderlyingParams(
-    committee=COMMITTEE,
-    grid=GRID,
-    tick=TICK,
-    jump_band=100_000,
-    move_band=20_000,
-    fill_band=30_000,
-    outlier_band=10_000,
-    maintenance_factor=800_000,
-    initial_factor=1_000_000,
-    perp_maintenance=30_000,
-    perp_initial=10_000,
-    maker_fee=50,
-    taker_fee=300,
-    risk_multiplier=1_000_000,
-    max_observation_age=600,
-    max_mark_age=3_600,
-    halt_seconds=600,
-)
+PARAMS = replace(make_params(COMMITTEE, GRID, TICK), move_band=20_000)
 """A 10 % jump halts, a 2 % move or an hour makes a mark stale, fills stay within 3 % of it."""
 STEEP = Grid((Scenario(2_000_000_000, 0, 1_000_000),))
 
