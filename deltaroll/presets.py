@@ -33,7 +33,8 @@ PMRM_2 = Grid((*_REGULAR, *_TAIL, *_SKEW))
 def make_params(committee: MarketId, grid: MarketId, tick: int) -> UnderlyingParams:
     """Return parameters for a liquid index, with the factors and contingencies of PMRM_2.
 
-    A mark is stale after an hour or a 5 % move, a 10 % jump halts, fills stay within 3 % of the mark.
+    A mark is stale after an hour or a 5 % move, a 10 % jump halts, fills stay within 3 % of the
+    mark.
     """
     return UnderlyingParams(
         committee=committee,
