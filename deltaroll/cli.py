@@ -1,7 +1,6 @@
 """What the Ape scripts share: options, loading a deployment, plain output."""
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,12 +59,7 @@ def once_option(function: Function) -> Function:
 
 
 def load_project() -> ProjectManager:
-    """Return the Ape project of the working directory.
-
-    Ape looks at the first 500 files of the contracts folder only. The copies of imported packages
-    that it leaves there while it compiles can push out the contracts themselves, so they go first.
-    """
-    shutil.rmtree(Path.cwd() / "contracts" / ".cache", ignore_errors=True)
+    """Return the Ape project of the working directory."""
     project: ProjectManager = Project(Path.cwd())
     return project
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,15 +35,6 @@ def is_current(entry: Json, artifact: Artifact) -> bool:
         and strip_metadata(code) == strip_metadata(artifact.bytecode)
         and _shape(entry["abi"]) == _shape(artifact.abi)
     )
-
-
-def drop_copies(root: Path) -> None:
-    """Remove the copies of imported packages that Ape puts among the contracts while it compiles.
-
-    Ape looks at the first 500 files of the folder only. With the copies there, which files those
-    are is up to the file system, and contracts can be missing from the next run.
-    """
-    shutil.rmtree(root / "contracts" / ".cache", ignore_errors=True)
 
 
 def drop_outdated(root: Path, artifacts: Mapping[str, Artifact]) -> list[str]:

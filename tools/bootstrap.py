@@ -99,6 +99,7 @@ def install_node() -> None:
 def install_node_packages() -> None:
     """Install what `package-lock.json` lists and expose the native programs among it."""
     run(BIN / "npm", "ci")
+    drop_unused_artifacts()
     machine = MACHINES.get(platform.machine().lower(), platform.machine())
     for tool in FOUNDRY_TOOLS:
         package = f"{tool}-{platform.system().lower()}-{machine}"
@@ -106,6 +107,19 @@ def install_node_packages() -> None:
         link(name, ROOT / "node_modules" / "@foundry-rs" / package / "bin" / tool)
     link("anvil", ROOT / "tools" / "anvil.sh")
     link("solhint", ROOT / "node_modules" / "solhint" / "solhint.js")
+
+
+def drop_unused_artifacts() -> None:
+    """Keep Ape's view of our contracts whole.
+
+    While it compiles, Ape copies each package into a folder among our contracts, and it looks at no
+    more than 500 files there: past that, ours can be the ones that it does not see. OpenZeppelin
+    ships hundreds of compiled artifacts that nothing here reads. A test counts what is left.
+    """
+    shutil.rmtree(ROOT / "node_modules" / "@openzeppelin" / "contracts" / "build")
+    # Copies of what was installed before.
+    shutil.rmtree(ROOT / ".ape" / "packages", ignore_errors=True)
+    shutil.rmtree(ROOT / "contracts" / ".cache", ignore_errors=True)
 
 
 def check() -> None:

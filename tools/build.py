@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-from tools.ape_cache import drop_copies, drop_outdated
+from tools.ape_cache import drop_outdated
 from tools.compile import ROOT, Artifact, CompileError, compile_contracts
 
 CODE_SIZE_LIMIT = 24_576
@@ -34,7 +34,6 @@ def main() -> int:
     except CompileError as error:
         print(error, file=sys.stderr)
         return 1
-    drop_copies(ROOT)
     outdated = drop_outdated(ROOT, artifacts)
     if arguments.sizes:
         print_sizes(artifacts.values())
