@@ -25,7 +25,7 @@ PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz bench gas lock clean
+	format fuzz bench gas history lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -90,6 +90,9 @@ bench: $(STAMP) ## Measure the node
 
 gas: $(STAMP) ## Measure the contracts
 	@$(RUN) benchmarks.gas
+
+history: $(STAMP) ## Replay real markets through the protocol (docs/history.md)
+	@$(RUN) deltaroll.history
 
 lock: $(STAMP) ## Resolve the dependencies again, after a change in pyproject.toml or package.json
 	@$(RUN) tools.lock

@@ -22,6 +22,7 @@ contract Bridge is IBridge {
     uint8 public constant CANCEL_ALL = 3;
     uint8 public constant FORCED = 4;
     uint8 public constant CONFIGURE = 5;
+    uint8 public constant FORCE_CLOSE = 6;
     /// Longest body of a message.
     uint256 public constant MAX_BODY = 1024;
 
@@ -82,6 +83,12 @@ contract Bridge is IBridge {
         if (account == 0) revert Bridge_ZeroAccount();
         if (amount == 0) revert Bridge_ZeroAmount();
         _enqueue(FORCE_EXIT, abi.encodePacked(account, amount));
+    }
+
+    /// @inheritdoc IBridge
+    function forceClose(uint32 account, uint16 series, uint64 lots) external {
+        if (account == 0) revert Bridge_ZeroAccount();
+        _enqueue(FORCE_CLOSE, abi.encodePacked(account, series, lots));
     }
 
     /// @inheritdoc IBridge

@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {Execution} from "./TransitionExecutor.sol";
 import {Context, ITransitionVerifier} from "./interfaces/IVerifiers.sol";
-import {MemoryImage} from "./libraries/MemoryImage.sol";
 import {Fault, isFault} from "./protocol/Fault.sol";
+import {MemoryImage} from "./protocol/MemoryImage.sol";
 import {State} from "./protocol/State.sol";
 import {Context as ProtocolContext} from "./protocol/Types.sol";
 import {

@@ -15,6 +15,8 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.exceptions import ApeException
 from ape.managers.project import ProjectManager
 from ape_accounts import KeyfileAccount
+from eth_account.messages import encode_typed_data
+from eth_utils.conversions import to_bytes
 
 from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.gateway import Gateway, L1Error
@@ -22,17 +24,23 @@ from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, re
 from deltaroll.node.batcher import BatcherError
 from deltaroll.node.challenger import ChallengeError
 from deltaroll.node.exits import ExitError
+from deltaroll.node.liquidator import LiquidatorError
 from deltaroll.node.store import StoreError
-from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT
+from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT, PPM
+from deltaroll.protocol.types import Address, Liquidate
+from deltaroll.sdk.signing import compress_signature, to_typed_data
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEPLOYMENTS = Path("data") / "deployments"
 DECIMALS = 6
 """Of the collateral."""
 ACCOUNT_ID = click.IntRange(1, 2**ACCOUNT_DEPTH - 1)
+PARTS = click.IntRange(0, PPM)
+"""Parts per million."""
+PORT = click.IntRange(1, 2**16 - 1)
 PASSING = (L1Error, ChallengeError, ApeException, OSError)
 """What may be better the next time."""
-FINAL = (BatcherError, DeploymentError, ExitError, RegistryError, StoreError)
+FINAL = (BatcherError, DeploymentError, ExitError, LiquidatorError, RegistryError, StoreError)
 
 
 def registry_option(function: Function) -> Function:
@@ -95,6 +103,32 @@ def load_deployment(provider: ProviderAPI, registry: Path) -> tuple[Registry, Ga
     """
     found = read_registry(get_registry_path(registry, provider.chain_id), provider.chain_id)
     return found, load_gateway(load_project(), provider, found)
+
+
+class WalletSigner:
+    """An Ape account that signs bids as EIP-712 typed data."""
+
+    def __init__(self, account: AccountAPI, gateway: Gateway) -> None:
+        self.address = Address(to_bytes(hexstr=account.address))
+        self._account = account
+        self._chain = gateway.provider.chain_id
+        self._inbox = str(gateway.contracts.inbox.address)
+
+    def sign(self, bid: Liquidate) -> bytes:
+        """Return the 64-byte signature of a bid.
+
+        Raises
+        ------
+        LiquidatorError
+            When the account declines to sign.
+        """
+        document = to_typed_data(self._chain, self._inbox, bid)
+        signature = self._account.sign_message(encode_typed_data(full_message=document))
+        if signature is None:
+            raise LiquidatorError(f"account {self._account.address} did not sign")
+        return compress_signature(
+            int.from_bytes(signature.r, "big"), int.from_bytes(signature.s, "big"), signature.v
+        )
 
 
 def to_money(units: int) -> str:

@@ -1,5 +1,6 @@
 """Runs the sequencer and its batcher: JSON lines in, answers out, batches to L1."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,10 +19,20 @@ from deltaroll.cli import (
 from deltaroll.logs import configure_logs
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import take_in
-from deltaroll.node.requests import answer_line
+from deltaroll.node.intake import tell
 from deltaroll.node.sequencer import Sequencer
+from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
+
+
+def listen(thread: SequencerThread, port: int) -> LineServer:
+    """Serve lines on a port; a plain error when it is taken."""
+    try:
+        server = LineServer(thread, port)
+    except OSError as problem:
+        raise click.ClickException(f"--listen: port {port}: {problem.strerror}") from None
+    click.echo(f"listening on {HOST}:{server.port}", err=True)
+    return server
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -40,6 +51,12 @@ from deltaroll.node.store import Store
     type=click.File("rb"),
     help="Requests, one JSON object a line; - for standard input. Answers go to standard output.",
 )
+@click.option(
+    "--listen",
+    "port",
+    type=click.IntRange(0, 2**16 - 1),
+    help=f"Serve requests on this port of {HOST}; 0 takes a free one and says which.",
+)
 @plain_errors()
 def cli(
     provider: ProviderAPI,
@@ -49,8 +66,11 @@ def cli(
     interval: float,
     store: Path,
     requests: BinaryIO | None,
+    port: int | None,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
+    if once and port is not None:
+        raise click.UsageError("--listen: with --once nobody would be served")
     configure_logs("info")
     _, gateway = load_deployment(provider, registry)
     inbox = gateway.contracts.inbox
@@ -58,31 +78,42 @@ def cli(
     if inbox.bondOf(account).amount == 0:
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
-    log = Store(store, gateway.domain)
-    sequencer = Sequencer(log, gateway.domain)
     follower = Follower(gateway)
-    batcher = Batcher(log, follower, account)
+    with ExitStack() as stack:
+        thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
+        stack.callback(thread.close)
+        # The batcher has a view of its own of the same file: while L1 takes its time, lines are
+        # answered.
+        posted = Store(store, gateway.domain)
+        stack.callback(posted.close)
+        batcher = Batcher(posted, follower, account)
 
-    def post() -> None:
-        take_in(sequencer, follower)
-        sequencer.seal()
-        sequencer.flush()
-        if follower.fraud is not None:
-            index = follower.fraud.submitted.header.index
-            click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
-            return
-        while (posting := batcher.post()) is not None:
-            click.echo(
-                f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
-                f"{posting.receipt.gas_used} gas",
-                err=True,
-            )
+        def take_in() -> None:
+            follower.poll()
+            thread.call(lambda sequencer: tell(sequencer, follower))
 
-    try:
-        take_in(sequencer, follower)
+        def seal(sequencer: Sequencer) -> None:
+            sequencer.seal()
+            sequencer.flush()
+
+        def post() -> None:
+            take_in()
+            thread.call(seal)
+            if follower.fraud is not None:
+                index = follower.fraud.submitted.header.index
+                click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
+                return
+            while (posting := batcher.post()) is not None:
+                click.echo(
+                    f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
+                    f"{posting.receipt.gas_used} gas",
+                    err=True,
+                )
+
+        take_in()
+        if port is not None:
+            stack.callback(listen(thread, port).close)
         for line in requests or ():
             if line.strip():
-                click.echo(answer_line(sequencer, line).decode())
+                click.echo(thread.answer(line).decode())
         watch(post, once, interval)
-    finally:
-        log.close()

@@ -29,6 +29,7 @@ struct Exit {
 /// | 3 cancel all | account (4) |
 /// | 4 forced | 1 to 1,024 bytes: a transaction and its signatures |
 /// | 5 configure | 1 to 1,024 bytes |
+/// | 6 forced close | account (4), series (2), lots (8, 0: all) |
 interface IBridge {
     /// @notice A message joined the L1 queue.
     event MessageQueued(
@@ -121,6 +122,15 @@ interface IBridge {
     /// @param account The caller's account.
     /// @param amount The most to withdraw; the largest value means all there is.
     function forceExit(uint32 account, uint128 amount) external;
+
+    /// @notice Asks L2, past the sequencer, to close a position against the insurance fund, at the
+    /// mark less a penalty.
+    /// @dev Nothing happens when the fund cannot take it over, or the account would be worse off
+    /// against its margin: several smaller ones may do then.
+    /// @param account The caller's account.
+    /// @param series Id of the series.
+    /// @param lots How many to close at most; 0 means all.
+    function forceClose(uint32 account, uint16 series, uint64 lots) external;
 
     /// @notice Kills every open order of an account.
     /// @param account The caller's account.

@@ -15,11 +15,14 @@ import {Fault, isFault} from "./Fault.sol";
 import {
     Fill,
     Kind,
+    Liquidate,
+    List,
     Mark,
     Observation,
     Observe,
     Order,
     SetTradingKey,
+    Surface,
     TimeInForce,
     Transaction,
     Transfer,
@@ -52,6 +55,11 @@ uint256 constant ADDRESS_BITS = 160;
 uint256 constant AGE_BITS = 15;
 /// @dev Series of one Mark beyond the first: at most 127 more.
 uint256 constant COUNT_BITS = 7;
+/// @dev Absolute value of a Q48 number.
+uint256 constant FRACTION_BITS = 63;
+uint256 constant OFFSET_BITS = 8;
+/// @dev Parts per million.
+uint256 constant SHARE_BITS = 20;
 
 /// @dev A chunk being read.
 struct Decoder {
@@ -253,6 +261,66 @@ function decodeMark(Decoder memory decoder) pure {
     }
 }
 
+/// @dev Read a sign bit, then an absolute value below 2^width. TRUNCATED; NON_CANONICAL, also for a negative
+/// zero.
+function decodeSigned(BitReader memory reader, uint256 width) pure returns (int256) {
+    bool isNegative = decodeBits(reader, 1) == 1;
+    uint256 value = decodeNumber(reader, width);
+    if (!isNegative) return int256(value);
+    if (value == 0) fail(reader, Fault.NON_CANONICAL);
+    unchecked {
+        return -int256(value);
+    }
+}
+
+/// @dev Read a surface: expiry, bitmap of members, forward ratio, rate, five parameters, age.
+///
+/// An age is seconds before the chunk's clock; one older than the clock itself is NON_CANONICAL.
+function decodeSurface(Decoder memory decoder) pure {
+    BitReader memory reader = decoder.reader;
+    Surface memory surface = decoder.transaction.surface;
+    surface.market = decodeMarket(decoder);
+    surface.signers = decodeBits(reader, MAX_SIGNERS);
+    surface.ratio = decodeNumber(reader, FRACTION_BITS);
+    surface.rate = decodeSigned(reader, FRACTION_BITS);
+    surface.a = decodeSigned(reader, FRACTION_BITS);
+    surface.b = decodeSigned(reader, FRACTION_BITS);
+    surface.rho = decodeSigned(reader, FRACTION_BITS);
+    surface.m = decodeSigned(reader, FRACTION_BITS);
+    surface.sigma = decodeSigned(reader, FRACTION_BITS);
+    uint256 age = decodeNumber(reader, AGE_BITS);
+    if (age > decoder.clock) {
+        fail(reader, Fault.NON_CANONICAL);
+        return;
+    }
+    surface.time = decoder.clock - age;
+}
+
+/// @dev Read a listing: underlying, how many expiries ahead.
+function decodeList(Decoder memory decoder) pure {
+    List memory list = decoder.transaction.list;
+    list.market = decodeMarket(decoder);
+    list.offset = decodeNumber(decoder.reader, OFFSET_BITS);
+}
+
+/// @dev Read a liquidation: liquidator, target, share, least reward, nonce.
+function decodeLiquidate(Decoder memory decoder) pure {
+    Liquidate memory liquidate = decoder.transaction.liquidate;
+    liquidate.account = decodeAccount(decoder);
+    liquidate.target = decodeAccount(decoder);
+    liquidate.share = decodeNumber(decoder.reader, SHARE_BITS);
+    liquidate.reward = decodeNumber(decoder.reader, SHARE_BITS);
+    liquidate.nonce = decodeNumber(decoder.reader, ACTION_NONCE_BITS);
+}
+
+/// @dev Read a price of data: four zero bits, the fee. TRUNCATED, NON_CANONICAL; UNKNOWN_KIND for other bits: they
+/// are kept for kinds to come.
+function decodeDataFee(Decoder memory decoder) pure {
+    BitReader memory reader = decoder.reader;
+    if (decodeBits(reader, KIND_BITS) != 0) fail(reader, Fault.UNKNOWN_KIND);
+    decoder.transaction.dataFee.fee = decodeNumber(reader, FRACTION_BITS);
+}
+
 /// @dev Check what follows the end mark: zero padding and nothing else, every table entry used.
 /// TRAILING_BYTES; NON_CANONICAL for padding that is not zero or an unused table entry.
 function decodeEnd(Decoder memory decoder) pure {
@@ -271,23 +339,45 @@ function decodeEnd(Decoder memory decoder) pure {
 }
 
 /// @dev Read the next transaction into `decoder.transaction`; END at the end mark, whose padding is then
-/// checked too and which leaves `decoder.transaction` as it is. Any of the decoder's faults; UNKNOWN_KIND.
+/// checked too and which leaves `decoder.transaction` as it is. Any of the decoder's faults.
 function decodeTransaction(Decoder memory decoder) pure returns (Kind kind, Fault fault) {
     BitReader memory reader = decoder.reader;
     uint256 number = decodeBits(reader, KIND_BITS);
     if (isFault(reader.fault)) return (Kind.END, reader.fault);
-    if (number > uint256(Kind.MARK)) return (Kind.END, Fault.UNKNOWN_KIND);
     kind = Kind(number);
     if (kind == Kind.END) {
         decodeEnd(decoder);
         return (kind, reader.fault);
     }
     decoder.transaction.kind = kind;
-    if (kind == Kind.FILL) decodeFill(decoder);
-    else if (kind == Kind.TRANSFER) decodeTransfer(decoder);
-    else if (kind == Kind.WITHDRAW) decodeWithdraw(decoder);
-    else if (kind == Kind.SET_TRADING_KEY) decodeSetTradingKey(decoder);
-    else if (kind == Kind.OBSERVE) decodeObserve(decoder);
-    else if (kind == Kind.MARK) decodeMark(decoder);
+    if (kind == Kind.FILL) {
+        decodeFill(decoder);
+    } else if (kind == Kind.TRANSFER) {
+        decodeTransfer(decoder);
+    } else if (kind == Kind.WITHDRAW) {
+        decodeWithdraw(decoder);
+    } else if (kind == Kind.SET_TRADING_KEY) {
+        decodeSetTradingKey(decoder);
+    } else if (kind == Kind.OBSERVE) {
+        decodeObserve(decoder);
+    } else if (kind == Kind.MARK) {
+        decodeMark(decoder);
+    } else if (kind == Kind.SURFACE) {
+        decodeSurface(decoder);
+    } else if (kind == Kind.LIST) {
+        decodeList(decoder);
+    } else if (kind == Kind.FUND) {
+        decoder.transaction.fund.market = decodeMarket(decoder);
+    } else if (kind == Kind.SWEEP) {
+        decoder.transaction.sweep.account = decodeAccount(decoder);
+    } else if (kind == Kind.DISTRESS) {
+        decoder.transaction.distress.account = decodeAccount(decoder);
+    } else if (kind == Kind.LIQUIDATE) {
+        decodeLiquidate(decoder);
+    } else if (kind == Kind.SOCIALISE) {
+        decoder.transaction.socialise.account = decodeAccount(decoder);
+    } else if (kind == Kind.DATA_FEE) {
+        decodeDataFee(decoder);
+    }
     fault = reader.fault;
 }

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 // Numbers that both twins and every proof depend on. A change here is a new protocol version.
 
 /// @dev Part of the parameter hash in every batch header.
-uint256 constant PROTOCOL_VERSION = 1;
+uint256 constant PROTOCOL_VERSION = 2;
 
 /// @dev Levels of the account tree: 16,777,215 accounts, id 0 is never used.
 uint256 constant ACCOUNT_DEPTH = 24;
@@ -26,6 +26,45 @@ uint256 constant MAX_SIGNERS = 16;
 
 /// @dev Rates, bands and factors are parts per million.
 uint256 constant PPM = 1_000_000;
+/// @dev Fractions of the risk model are Q48: value times 2^48.
+uint256 constant ONE = 1 << 48;
+/// @dev Seconds of a year in pricing.
+uint256 constant YEAR = 365 * 86_400;
+/// @dev Expiries stand a whole number of days apart.
+uint256 constant DAY = 86_400;
+/// @dev Seconds after midnight UTC at which options expire.
+uint256 constant EXPIRY_TIME = 8 * 3600;
+/// @dev Seconds before an expiry whose time-weighted average price settles it.
+uint256 constant SETTLEMENT_WINDOW = 1800;
+/// @dev Days whose settlement price an underlying remembers.
+uint256 constant TWAP_DAYS = 4;
+/// @dev Seconds in which a perpetual's premium over the index is paid once.
+uint256 constant FUNDING_PERIOD = 8 * 3600;
+/// @dev Account that holds what the insurance fund has taken over; its cash is in the globals.
+uint256 constant INSURANCE_ACCOUNT = 0;
+/// @dev Part of initial margin, parts per million, that a liquidation restores on top of it.
+uint256 constant LIQUIDATION_BUFFER = 150_000;
+/// @dev The reward of a liquidation rises for this long.
+uint256 constant AUCTION_SECONDS = 3600;
+/// @dev First reward of a liquidator: parts per million of the maintenance margin taken over.
+uint256 constant AUCTION_START = 20_000;
+/// @dev Last reward.
+uint256 constant AUCTION_END = 1_000_000;
+/// @dev Part of a solvent account's payment that goes to the insurance fund, parts per million.
+uint256 constant INSURANCE_SHARE = 100_000;
+/// @dev Seconds over which a risk multiplier moves by its maximum step at most.
+uint256 constant MULTIPLIER_PERIOD = 3600;
+/// @dev Time constant in seconds of an underlying's realised variance.
+uint256 constant VARIANCE_DECAY = 86_400;
+/// @dev Calldata bytes of a fill that the taker pays for.
+uint256 constant FILL_BYTES = 14;
+/// @dev Calldata bytes of a posted order with its signature that its owner pays for.
+uint256 constant ORDER_BYTES = 88;
+/// @dev What fills pay for L1 data is at most this many times the smoothed L1 base fee. That level falls by an eighth a
+/// batch at most, so a fee at the level stays legal for ten batches not posted yet.
+uint256 constant MAX_DATA_FEE = 4;
+/// @dev Gas of one byte of calldata (EIP-7623's floor, none of them zero).
+uint256 constant DATA_GAS = 40;
 /// @dev Seconds that a chunk clock may lag the L1 time of its batch.
 uint256 constant MAX_CLOCK_LAG = 4 * 3600;
 /// @dev The L1 fee level moves 1/8 of the way to the previous batch's fee.
@@ -67,12 +106,26 @@ uint256 constant WEIGHT_MARGIN_POSITION_GAS = 3600;
 uint256 constant WEIGHT_MARGIN_GROUP_GAS = 8000;
 /// @dev Pricing one series under the whole grid.
 uint256 constant WEIGHT_MARK_GAS = 21_000;
+/// @dev Pricing one strike under the whole grid, its call, its put or both.
+uint256 constant WEIGHT_MARK_OPTION_GAS = 200_000;
+/// @dev One expiry of a margin check.
+uint256 constant WEIGHT_MARGIN_EXPIRY_GAS = 12_000;
+/// @dev Handing the working memory to the second executor and taking it back.
+uint256 constant WEIGHT_MODULE_GAS = 250_000;
+/// @dev Making one leaf of a listing.
+uint256 constant WEIGHT_LIST_LEAF_GAS = 12_000;
+/// @dev Looking at one position for what has settled.
+uint256 constant WEIGHT_REALISE_POSITION_GAS = 1500;
+/// @dev Moving one position from an account to its liquidator.
+uint256 constant WEIGHT_LIQUIDATE_POSITION_GAS = 6000;
 /// @dev Consuming one queue message; a forced one checks signatures inside.
 uint256 constant WEIGHT_MESSAGE_GAS = 30_000;
 /// @dev Decoding a Forced message, signatures apart.
 uint256 constant WEIGHT_FORCED_GAS = 16_000;
 /// @dev Every 32 bytes of a Configure message.
 uint256 constant WEIGHT_CONFIGURE_WORD_GAS = 4500;
+/// @dev Carrying on what an underlying derives from its index, once in an Observe.
+uint256 constant WEIGHT_OBSERVE_GAS = 10_000;
 /// @dev One observation of an Observe.
 uint256 constant WEIGHT_OBSERVATION_GAS = 4600;
 /// @dev One signature recovered inside a forced transaction.

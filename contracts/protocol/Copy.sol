@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Account, Series} from "./Types.sol";
+import {Account, Expiry, Series, Underlying} from "./Types.sol";
 
 // Memory. Copies do what `dataclasses.replace` does in Python: they can be changed while the leaf stays as it
 // is. Members that are not plain words are shared with the original; give them a new value, never write inside
@@ -31,9 +31,26 @@ function copyAccount(Account memory account) pure returns (Account memory copy) 
 
 /// @dev Return a copy of a series.
 function copySeries(Series memory series) pure returns (Series memory copy) {
-    // Twelve words.
+    // Fifteen words.
     assembly ("memory-safe") {
-        mcopy(copy, series, 0x180)
+        mcopy(copy, series, 0x1e0)
+    }
+}
+
+/// @dev Return a copy of an underlying.
+function copyUnderlying(Underlying memory underlying) pure returns (Underlying memory copy) {
+    // Eleven words; what the compiler has put behind them is not needed.
+    assembly ("memory-safe") {
+        mstore(0x40, add(copy, 0x160))
+        mcopy(copy, underlying, 0x160)
+    }
+}
+
+/// @dev Return a copy of an expiry.
+function copyExpiry(Expiry memory expiry) pure returns (Expiry memory copy) {
+    // Fifteen words.
+    assembly ("memory-safe") {
+        mcopy(copy, expiry, 0x1e0)
     }
 }
 

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Observation, Order, SetTradingKey, Transfer, Withdraw} from "./Types.sol";
+import {
+    Liquidate,
+    Observation,
+    Order,
+    SetTradingKey,
+    Surface,
+    Transfer,
+    Withdraw
+} from "./Types.sol";
 
 // EIP-712 digests of everything that users and oracle members sign.
 //
@@ -22,6 +30,12 @@ bytes32 constant SET_TRADING_KEY_HASH =
     keccak256("SetTradingKey(uint32 account,address key,uint40 expiry,uint64 nonce)");
 bytes32 constant OBSERVATION_HASH =
     keccak256("Observation(uint16 market,uint64 price,uint40 time)");
+bytes32 constant SURFACE_HASH = keccak256(
+    "Surface(uint16 market,uint64 ratio,int64 rate,int64 a,int64 b,int64 rho,int64 m,int64 sigma,"
+    "uint40 time)"
+);
+bytes32 constant LIQUIDATE_HASH =
+    keccak256("Liquidate(uint32 account,uint32 target,uint32 share,uint32 reward,uint64 nonce)");
 bytes32 constant NAME_HASH = keccak256("Deltaroll");
 bytes32 constant VERSION_HASH = keccak256("1");
 
@@ -84,4 +98,36 @@ function hashSetTradingKey(SetTradingKey memory change) pure returns (bytes32) {
 /// @dev Return the struct hash of a committee member's price.
 function hashObservation(uint256 market, Observation memory observation) pure returns (bytes32) {
     return keccak256(abi.encode(OBSERVATION_HASH, market, observation.price, observation.time));
+}
+
+/// @dev Return the struct hash of a volatility surface, the same for every member.
+function hashSurface(Surface memory surface) pure returns (bytes32) {
+    return keccak256(
+        abi.encode(
+            SURFACE_HASH,
+            surface.market,
+            surface.ratio,
+            surface.rate,
+            surface.a,
+            surface.b,
+            surface.rho,
+            surface.m,
+            surface.sigma,
+            surface.time
+        )
+    );
+}
+
+/// @dev Return the struct hash of a liquidation.
+function hashLiquidate(Liquidate memory liquidate) pure returns (bytes32) {
+    return keccak256(
+        abi.encode(
+            LIQUIDATE_HASH,
+            liquidate.account,
+            liquidate.target,
+            liquidate.share,
+            liquidate.reward,
+            liquidate.nonce
+        )
+    );
 }

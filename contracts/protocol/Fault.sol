@@ -45,7 +45,13 @@ enum Fault {
     QUORUM, // Fewer usable observations than the committee's threshold.
     UNKNOWN_SIGNER, // An observation by a member that the committee does not have.
     SELF_TRANSFER, // Both accounts of a transfer are one.
-    BAD_RECIPIENT // The recipient of a withdrawal is the zero address.
+    BAD_RECIPIENT, // The recipient of a withdrawal is the zero address.
+    SURFACE, // A volatility surface with negative variance, or with wings that allow arbitrage.
+    NOT_DUE, // The state gives no reason for this transaction now.
+    SOLVENT, // The account is not in the distress that the transaction is for.
+    SHARE, // More of an account would be taken over than restores it, or nothing.
+    REWARD, // The auction's reward is below the liquidator's limit.
+    INSURANCE // The insurance fund cannot pay.
 }
 
 /// @dev Whether a rule is broken. A comparison with `Fault.NONE` would make the compiler check each time that

@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {divUp, isWithinBand} from "./Arithmetic.sol";
-import {MAX_POSITIONS, PPM, WEIGHT_FILL_GAS} from "./Constants.sol";
-import {copySeries} from "./Copy.sol";
-import {Fault, isFault} from "./Fault.sol";
-import {validateFresh, validateMargin} from "./Margin.sol";
+import {divUp} from "./Arithmetic.sol";
 import {
+    DATA_GAS,
+    FILL_BYTES,
+    MAX_POSITIONS,
+    ORDER_BYTES,
+    PPM,
+    WEIGHT_FILL_GAS
+} from "./Constants.sol";
+import {copyAccount, copySeries} from "./Copy.sol";
+import {Fault, isFault} from "./Fault.sol";
+import {computeAccrued, computeCarry} from "./Funding.sol";
+import {getExpiryOf, validateFresh, validateMargin} from "./Margin.sol";
+import {processRealise} from "./Realise.sol";
+import {
+    INT64_BOUND,
     State,
     UINT128_BOUND,
-    UINT64_BOUND,
     charge,
     getAccount,
     getSeries,
@@ -22,25 +31,32 @@ import {
 } from "./State.sol";
 import {
     Account,
+    Expiry,
     Fill,
     Order,
     Position,
     Series,
+    SeriesKind,
     SeriesStatus,
     Slot,
     TimeInForce,
-    Underlying
+    Underlying,
+    UnderlyingParams,
+    hasStatus,
+    isKind
 } from "./Types.sol";
 
 // Fill: two signed orders trade at the maker's price.
 //
 // Purchases are paid in full: the buyer's cash falls by price * lots and the seller's rises by it, whatever
-// the series; leverage is the margin check's business. Open interest counts the long side.
+// the series; leverage is the margin check's business. Open interest counts the long side. What has settled turns
+// into cash first, and funding accrues up to the clock.
 //
-// Bounds: prices are below 2^63, lots below 2^31, sizes within 2^63, cash and carry within 2^127.
+// Bounds: prices are below 2^63, lots below 2^31 (of a ForceClose below 2^64), sizes within 2^63, cash and carry
+// within 2^127, rates below 2^32.
 
 /// @dev The taker and slot of the transaction before, when that was a fill.
-struct Sweep {
+struct Streak {
     bool exists;
     uint256 taker;
     uint256 slot;
@@ -50,6 +66,7 @@ struct Sweep {
 struct Trade {
     Series series;
     Underlying underlying;
+    Expiry expiry; // Of an option.
     Account maker;
     Account taker;
     Slot makerSlot; // After the fill. So is all below.
@@ -114,11 +131,58 @@ function computeSlot(
     return (Slot(order, filled), Fault.NONE);
 }
 
-/// @dev Return a fee on notional at `rate` parts per million, rounded up.
-function computeFee(uint256 notional, uint256 rate) pure returns (uint256) {
+/// @dev Return a fee at `rate` parts per million, rounded up: of a perpetual's notional, or of an option's
+/// notional at the index within a part of its premium. A negative rate gives a rebate, a negative fee.
+function computeFee(
+    Series memory series,
+    Underlying memory underlying,
+    uint256 price,
+    uint256 lots,
+    int256 rate
+) pure returns (int256 fee) {
     unchecked {
-        // Below 2^94 * 2^32.
-        return uint256(divUp(int256(notional * rate), int256(PPM)));
+        // Below 2^96 * 2^32.
+        int256 premium = int256(price * lots);
+        if (isKind(series, SeriesKind.PERPETUAL)) return divUp(premium * rate, int256(PPM));
+        int256 cap = premium * int256(underlying.params.optionFeeCap) / int256(PPM);
+        fee = divUp(int256(underlying.index * lots) * rate, int256(PPM));
+        if (fee > cap) return cap;
+        if (fee < -cap) return -cap;
+    }
+}
+
+/// @dev Return the fees of maker and taker. A maker's rebate is at most what the taker pays.
+function computeFees(
+    Series memory series,
+    Underlying memory underlying,
+    uint256 price,
+    uint256 lots
+) pure returns (int256 maker, int256 taker) {
+    UnderlyingParams memory params = underlying.params;
+    bool isPerpetual = isKind(series, SeriesKind.PERPETUAL);
+    uint256 takerRate = isPerpetual ? params.takerFee : params.optionTakerFee;
+    taker = computeFee(series, underlying, price, lots, int256(takerRate));
+    maker = computeFee(
+        series, underlying, price, lots, isPerpetual ? params.makerFee : params.optionMakerFee
+    );
+    unchecked {
+        if (maker < -taker) maker = -taker;
+    }
+}
+
+/// @dev Return what `size` bytes on L1 cost, rounded up, at the index of the underlying that prices them.
+/// OVERWEIGHT; UNKNOWN_MARKET when that underlying is gone.
+function computeDataFee(State memory state, UnderlyingParams memory params, uint256 size)
+    pure
+    returns (int256 fee, Fault fault)
+{
+    if (params.gasMarket == 0 || params.gasLot == 0) return (0, Fault.NONE);
+    (Underlying memory priced, Fault unknown) = getUnderlying(state, params.gasMarket);
+    if (isFault(unknown)) return (0, unknown);
+    unchecked {
+        // Below 2^12 * 2^64 * 2^64.
+        uint256 value = size * DATA_GAS * state.globals.dataFee * priced.index;
+        fee = divUp(int256(value), int256(params.gasLot));
     }
 }
 
@@ -142,7 +206,7 @@ function computeAccountAfter(
         cash += account.cash;
         if (held) {
             before = positions[place].size;
-            cash -= before * (series.carry - positions[place].snapshot);
+            cash -= before * (computeCarry(series, before) - positions[place].snapshot);
         }
         change += before;
         if (
@@ -151,15 +215,11 @@ function computeAccountAfter(
         ) return (accountAfter, Fault.REDUCE_ONLY);
     }
     if (!held && positions.length == MAX_POSITIONS) return (accountAfter, Fault.POSITION_LIMIT);
-    accountAfter.owner = account.owner;
-    accountAfter.tradingKey = account.tradingKey;
-    accountAfter.keyExpiry = account.keyExpiry;
-    accountAfter.nonce = account.nonce;
+    accountAfter = copyAccount(account);
     accountAfter.cash = cash;
-    accountAfter.epoch = account.epoch;
-    accountAfter.distressedAt = account.distressedAt;
-    accountAfter.positions =
-        _replacePosition(positions, place, held, Position(market, change, series.carry));
+    accountAfter.positions = _replacePosition(
+        positions, place, held, Position(market, change, computeCarry(series, change))
+    );
     fault = validateAccount(accountAfter);
 }
 
@@ -169,6 +229,39 @@ function computeLongChange(int256 before, int256 change) pure returns (int256) {
         int256 afterwards = before + change;
         return (afterwards > 0 ? afterwards : int256(0)) - (before > 0 ? before : int256(0));
     }
+}
+
+/// @dev Return a series' open interest after a change of its long lots. OUT_OF_RANGE; half of the leaf's range is
+/// kept, because settlement counts both sides.
+function computeOpenInterest(Series memory series, int256 change) pure returns (uint256, Fault) {
+    unchecked {
+        int256 openInterest = int256(series.openInterest) + change;
+        bool isFine = openInterest >= 0 && openInterest < INT64_BOUND;
+        return (uint256(openInterest), isFine ? Fault.NONE : Fault.OUT_OF_RANGE);
+    }
+}
+
+/// @dev Return whether a price is close enough to the mark: within a part of it for a perpetual, of the index for
+/// an option.
+function isWithinFillBand(uint256 price, Series memory series, Underlying memory underlying)
+    pure
+    returns (bool)
+{
+    uint256 mark = series.mark;
+    uint256 base = isKind(series, SeriesKind.PERPETUAL) ? mark : underlying.index;
+    unchecked {
+        uint256 distance = price < mark ? mark - price : price - mark;
+        return distance * PPM <= underlying.params.fillBand * base;
+    }
+}
+
+/// @dev Check that an order dies before its option does: the id may get a new meaning then. ORDER_EXPIRED.
+function validateLifetime(Order memory order, Series memory series, Expiry memory expiry)
+    pure
+    returns (Fault)
+{
+    if (isKind(series, SeriesKind.PERPETUAL)) return Fault.NONE;
+    return order.expiry >= expiry.time ? Fault.ORDER_EXPIRED : Fault.NONE;
 }
 
 /// @dev Check the two orders against each other, and the price against the band around the mark.
@@ -189,8 +282,35 @@ function validateSides(
     if (takerOrder.isBuy ? price > takerOrder.price : price < takerOrder.price) {
         return Fault.PRICE_LIMIT;
     }
-    if (!isWithinBand(price, series.mark, underlying.params.fillBand)) return Fault.PRICE_BAND;
-    return Fault.NONE;
+    return isWithinFillBand(price, series, underlying) ? Fault.NONE : Fault.PRICE_BAND;
+}
+
+/// @dev Return a series that trades now, its funding accrued and stored, with what its price depends on.
+/// OVERWEIGHT; UNKNOWN_MARKET; INACTIVE, also for an option that has expired; HALTED, STALE_MARK; OUT_OF_RANGE.
+function openSeries(State memory state, uint256 market, uint256 clock)
+    pure
+    returns (Series memory accrued, Underlying memory underlying, Expiry memory expiry, Fault fault)
+{
+    // The places that the compiler has made for leaves are not needed.
+    assembly ("memory-safe") {
+        mstore(0x40, accrued)
+    }
+    (accrued, fault) = getSeries(state, market);
+    if (isFault(fault)) return (accrued, underlying, expiry, fault);
+    if (!hasStatus(accrued, SeriesStatus.ACTIVE)) {
+        return (accrued, underlying, expiry, Fault.INACTIVE);
+    }
+    (underlying, fault) = getUnderlying(state, accrued.underlying);
+    if (isFault(fault)) return (accrued, underlying, expiry, fault);
+    (expiry,, fault) = getExpiryOf(state, accrued);
+    if (isFault(fault)) return (accrued, underlying, expiry, fault);
+    if (!isKind(accrued, SeriesKind.PERPETUAL) && clock >= expiry.time) {
+        return (accrued, underlying, expiry, Fault.INACTIVE);
+    }
+    fault = validateFresh(accrued, underlying, expiry, clock);
+    if (isFault(fault)) return (accrued, underlying, expiry, fault);
+    (accrued, fault) = computeAccrued(accrued, underlying.params, clock);
+    setMarket(state, market, accrued);
 }
 
 /// @dev Trade.
@@ -205,7 +325,7 @@ function validateSides(
 /// @return isIncomplete Whether the taker's order is fill-or-kill and not complete: the next transaction must
 /// go on.
 /// @return fault The first broken rule.
-function processFill(State memory state, Fill memory fill, Sweep memory sweep, bool isAlone)
+function processFill(State memory state, Fill memory fill, Streak memory sweep, bool isAlone)
     pure
     returns (bool isIncomplete, Fault fault)
 {
@@ -213,7 +333,8 @@ function processFill(State memory state, Fill memory fill, Sweep memory sweep, b
     if (isFault(fault)) return (false, fault);
     if (fill.lots == 0) return (false, Fault.ZERO_AMOUNT);
     Trade memory trade = _newTrade();
-    fault = _openMarket(state, fill, trade);
+    (trade.series, trade.underlying, trade.expiry, fault) =
+        openSeries(state, fill.market, state.globals.clock);
     if (isFault(fault)) return (false, fault);
     fault = _openSides(state, fill, trade);
     if (isFault(fault)) return (false, fault);
@@ -226,19 +347,6 @@ function processFill(State memory state, Fill memory fill, Sweep memory sweep, b
     isIncomplete = order.timeInForce == TimeInForce.FOK && trade.takerSlot.filled < order.size;
     if (isIncomplete && isAlone) return (false, Fault.FILL_OR_KILL);
     fault = _settle(state, fill, trade);
-}
-
-/// @dev The start of `processFill`: the series and its underlying.
-function _openMarket(State memory state, Fill memory fill, Trade memory trade)
-    pure
-    returns (Fault fault)
-{
-    (trade.series, fault) = getSeries(state, fill.market);
-    if (isFault(fault)) return fault;
-    if (trade.series.status != SeriesStatus.ACTIVE) return Fault.INACTIVE;
-    (trade.underlying, fault) = getUnderlying(state, trade.series.underlying);
-    if (isFault(fault)) return fault;
-    fault = validateFresh(trade.series, trade.underlying, state.globals.clock);
 }
 
 /// @dev The middle of `processFill`: accounts and orders of both sides.
@@ -254,7 +362,11 @@ function _openSides(State memory state, Fill memory fill, Trade memory trade)
     uint256 tick = trade.underlying.params.tick;
     (trade.makerSlot, fault) = computeSlot(state, fill, trade.maker, true, tick);
     if (isFault(fault)) return fault;
+    fault = validateLifetime(trade.makerSlot.order, trade.series, trade.expiry);
+    if (isFault(fault)) return fault;
     (trade.takerSlot, fault) = computeSlot(state, fill, trade.taker, false, tick);
+    if (isFault(fault)) return fault;
+    return validateLifetime(trade.takerSlot.order, trade.series, trade.expiry);
 }
 
 /// @dev The end of `processFill`: money, positions and margin.
@@ -263,20 +375,24 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
     returns (Fault fault)
 {
     Series memory series = trade.series;
+    (trade.maker, fault) = processRealise(state, fill.maker, trade.maker);
+    if (isFault(fault)) return fault;
+    (trade.taker, fault) = processRealise(state, fill.taker, trade.taker);
+    if (isFault(fault)) return fault;
     uint256 openInterest;
     uint256 feePool;
     unchecked {
-        // Below 2^94.
-        uint256 notional = trade.makerSlot.order.price * fill.lots;
-        uint256 makerFee = computeFee(notional, trade.underlying.params.makerFee);
-        uint256 takerFee = computeFee(notional, trade.underlying.params.takerFee);
+        uint256 price = trade.makerSlot.order.price;
+        (int256 makerFee, int256 takerFee, Fault unpriced) = _computeAllFees(state, fill, trade);
+        if (isFault(unpriced)) return unpriced;
         int256 bought = fill.makerIsBuy ? int256(fill.lots) : -int256(fill.lots);
-        int256 paid = fill.makerIsBuy ? int256(notional) : -int256(notional);
+        // Within 2^94.
+        int256 paid = int256(price) * bought;
         (trade.makerAfter, fault) = computeAccountAfter(
             trade.maker,
             fill.market,
             bought,
-            -paid - int256(makerFee),
+            -paid - makerFee,
             series,
             trade.makerSlot.order.reduceOnly
         );
@@ -285,20 +401,21 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
             trade.taker,
             fill.market,
             -bought,
-            paid - int256(takerFee),
+            paid - takerFee,
             series,
             trade.takerSlot.order.reduceOnly
         );
         if (isFault(fault)) return fault;
-        // Not below zero: open interest counts the long lots that a change takes away.
-        openInterest = series.openInterest
-            + uint256(
-                computeLongChange(computePositionSize(trade.maker, fill.market), bought)
-                    + computeLongChange(computePositionSize(trade.taker, fill.market), -bought)
-            );
-        feePool = state.globals.feePool + makerFee + takerFee;
+        (openInterest, fault) = computeOpenInterest(
+            series,
+            computeLongChange(computePositionSize(trade.maker, fill.market), bought)
+                + computeLongChange(computePositionSize(trade.taker, fill.market), -bought)
+        );
+        if (isFault(fault)) return fault;
+        // The two fees are not below zero together.
+        feePool = state.globals.feePool + uint256(makerFee + takerFee);
     }
-    if (openInterest >= UINT64_BOUND || feePool >= UINT128_BOUND) return Fault.OUT_OF_RANGE;
+    if (feePool >= UINT128_BOUND) return Fault.OUT_OF_RANGE;
     fault = validateMargin(state, trade.maker, trade.makerAfter, state.globals.clock);
     if (isFault(fault)) return fault;
     fault = validateMargin(state, trade.taker, trade.takerAfter, state.globals.clock);
@@ -314,11 +431,31 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
     state.globals.feePool = feePool;
 }
 
+/// @dev What maker and taker pay for a trade, and for their bytes on L1.
+function _computeAllFees(State memory state, Fill memory fill, Trade memory trade)
+    pure
+    returns (int256 maker, int256 taker, Fault fault)
+{
+    UnderlyingParams memory params = trade.underlying.params;
+    (maker, taker) =
+        computeFees(trade.series, trade.underlying, trade.makerSlot.order.price, fill.lots);
+    int256 fee;
+    (fee, fault) = computeDataFee(state, params, fill.hasMakerOrder ? ORDER_BYTES : 0);
+    if (isFault(fault)) return (maker, taker, fault);
+    unchecked {
+        maker += fee;
+        (fee, fault) = computeDataFee(
+            state, params, fill.hasTakerOrder ? FILL_BYTES + ORDER_BYTES : FILL_BYTES
+        );
+        taker += fee;
+    }
+}
+
 /// @dev A trade whose members are not set yet.
 function _newTrade() pure returns (Trade memory trade) {
-    // The compiler has made every member at length; eight words are enough.
+    // The compiler has made every member at length; nine words are enough.
     assembly ("memory-safe") {
-        mstore(0x40, add(trade, 0x100))
+        mstore(0x40, add(trade, 0x120))
     }
 }
 

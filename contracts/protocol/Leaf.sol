@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {TWAP_DAYS} from "./Constants.sol";
 import {Fault} from "./Fault.sol";
 import {
     Account,
     Committee,
     Exit,
+    Expiry,
     Globals,
     Grid,
     Position,
+    RiskModel,
     Scenario,
     Series,
     Slot,
@@ -35,33 +38,49 @@ uint256 constant SERIES_TAG = 0x4D;
 uint256 constant GRID_TAG = 0x52;
 uint256 constant SLOT_TAG = 0x53;
 uint256 constant UNDERLYING_TAG = 0x55;
-uint256 constant GLOBALS_VERSION = 1;
+uint256 constant EXPIRY_TAG = 0x58;
+uint256 constant GLOBALS_VERSION = 2;
 
 uint256 constant ACCOUNT_HEAD_BYTES = 112;
 uint256 constant POSITION_BYTES = 26;
 uint256 constant SLOT_BYTES = 33;
-uint256 constant SCENARIO_BYTES = 9;
-uint256 constant GRID_HEAD_BYTES = 2;
+uint256 constant SCENARIO_BYTES = 13;
+uint256 constant MODEL_BYTES = 176;
+uint256 constant GRID_HEAD_BYTES = 180;
 uint256 constant COMMITTEE_HEAD_BYTES = 3;
-uint256 constant UNDERLYING_BYTES = 95;
-uint256 constant SERIES_HEAD_BYTES = 61;
+uint256 constant PARAMS_BYTES = 146;
+uint256 constant UNDERLYING_BYTES = 239;
+uint256 constant EXPIRY_BYTES = 106;
+uint256 constant SERIES_HEAD_BYTES = 84;
 uint256 constant RISK_BYTES = 8;
 uint256 constant EXIT_BYTES = 39;
-uint256 constant GLOBALS_BYTES = 207;
-uint256 constant PARAMS_BYTES = 68;
+uint256 constant GLOBALS_BYTES = 231;
 
+// Twenty-two numbers of a risk model.
+bytes32 constant MODEL_FORMAT = hex"88888888888888888888888888888888888888888888";
 // Spot shock, vol shock, weight.
-bytes32 constant SCENARIO_FORMAT = hex"848104";
-// Committee, grid, tick, fourteen rates and ages.
-bytes32 constant PARAMS_FORMAT = hex"0202080404040404040404040404040404";
-// Index, its time, pending index, end of the halt.
-bytes32 constant PRICES_FORMAT = hex"08050805";
-// Kind, status, underlying, expiry, strike, mark, its index, its time, carry, open interest, risk entries.
-bytes32 constant SERIES_FORMAT = hex"0101020208080805900801";
+bytes32 constant SCENARIO_FORMAT = hex"848108";
+// Committee, grid, tick, then 27 rates and ages, of which the makers' fees are signed.
+bytes32 constant PARAMS_FORMAT = hex"020208040404040404040404048404840404040404040404040404040404";
+// The seven parameters behind those: market and lot of gas, rules of listing.
+bytes32 constant RULES_FORMAT = hex"02080802010104";
+// Index, its time, pending index, end of the halt, variance, multiplier, the window's two, day.
+bytes32 constant PRICES_FORMAT = hex"080508050804100204";
+bytes32 constant TWAPS_FORMAT = hex"08080808";
+// Underlying, time, ratio, six of the surface, its time, settlement, two discounts, factor, their time.
+bytes32 constant EXPIRY_FORMAT = hex"020508888888888888050808080805";
+// Kind, status, underlying, expiry, strike, mark, its index, its time, two carries, time and rest of funding,
+// open interest, risk entries.
+bytes32 constant SERIES_FORMAT = hex"0101020208080805909005020801";
 // Asset, recipient, amount.
 bytes32 constant EXIT_FORMAT = hex"021410";
-// Three roots, two counts, clock, queue index, four sums of money and deposits, skipped, fee levels.
-bytes32 constant GLOBALS_FORMAT = hex"2020200404050810101010080808";
+// Three roots, two counts, clock, queue index, five sums of money, skipped, fee levels,
+// data fee.
+bytes32 constant GLOBALS_FORMAT = hex"20202004040508101010101008080808";
+
+// Parameters of PARAMS_FORMAT, 32 bytes each in memory, and the bytes that they are written in.
+uint256 constant PARAMS_WORDS = 30 * 32;
+uint256 constant PARAMS_RUN_BYTES = 120;
 
 /// @dev Return a leaf's hash: hashed twice, so that its preimage is never 64 bytes long.
 function hashLeaf(bytes memory encoding) pure returns (bytes32 leafHash) {
@@ -208,15 +227,29 @@ function decodeSlot(bytes memory encoding) pure returns (Slot memory slot) {
     }
 }
 
+/// @dev Return the 176 bytes of a risk model, its fields in their order.
+function encodeModel(RiskModel memory model) pure returns (bytes memory encoding, Fault) {
+    encoding = _allocate(0, MODEL_BYTES);
+    return (encoding, _toFault(_storeFields(encoding, 0, _pointer(model), MODEL_FORMAT)));
+}
+
+/// @dev Return the risk model; the mirror of `encodeModel`.
+function decodeModel(bytes memory encoding) pure returns (RiskModel memory model) {
+    _loadFields(encoding, 0, _pointer(model), MODEL_FORMAT);
+}
+
 /// @dev Encode the leaf of a risk grid.
 function encodeGrid(Grid memory grid) pure returns (bytes memory encoding, Fault) {
     Scenario[] memory scenarios = grid.scenarios;
     uint256 count = scenarios.length;
-    uint256 excess = count >> 8;
+    uint256 basisUp = grid.basisUp;
+    uint256 basisDown = grid.basisDown;
+    uint256 excess = (count | basisUp | basisDown) >> 8;
     // No list is so long that its bytes overflow a word. Nor is any below.
     unchecked {
         encoding = _allocate(GRID_TAG, GRID_HEAD_BYTES + count * SCENARIO_BYTES);
-        _store(encoding, 1, count << 248);
+        _store(encoding, 1, (count << 248) | (basisUp << 240) | (basisDown << 232));
+        excess |= _storeFields(encoding, 4, _pointer(grid.model), MODEL_FORMAT);
         for (uint256 i; i < count; ++i) {
             uint256 offset = GRID_HEAD_BYTES + i * SCENARIO_BYTES;
             excess |= _storeFields(encoding, offset, _pointer(scenarios[i]), SCENARIO_FORMAT);
@@ -236,6 +269,10 @@ function decodeGrid(bytes memory encoding) pure returns (Grid memory grid) {
         }
     }
     grid.scenarios = scenarios;
+    uint256 word = _load(encoding, 2);
+    grid.basisUp = word >> 248;
+    grid.basisDown = uint8(word >> 240);
+    _loadFields(encoding, 4, _pointer(grid.model), MODEL_FORMAT);
 }
 
 /// @dev Encode the leaf of an oracle committee.
@@ -268,15 +305,16 @@ function decodeCommittee(bytes memory encoding) pure returns (Committee memory c
     committee.signers = signers;
 }
 
-/// @dev Encode the 68 bytes of governed parameters inside an underlying's leaf and a Configure message.
+/// @dev Encode the 146 bytes of governed parameters inside an underlying's leaf and a Configure message, its
+/// fields in their order.
 function encodeParams(UnderlyingParams memory params) pure returns (bytes memory encoding, Fault) {
     encoding = _allocate(0, PARAMS_BYTES);
-    return (encoding, _toFault(_storeFields(encoding, 0, _pointer(params), PARAMS_FORMAT)));
+    return (encoding, _toFault(_storeParams(encoding, 0, _pointer(params))));
 }
 
 /// @dev Return the parameters; the mirror of `encodeParams`.
 function decodeParams(bytes memory encoding) pure returns (UnderlyingParams memory params) {
-    _loadFields(encoding, 0, _pointer(params), PARAMS_FORMAT);
+    _loadParams(encoding, 0, _pointer(params));
 }
 
 /// @dev Encode the leaf of an underlying.
@@ -285,20 +323,33 @@ function encodeUnderlying(Underlying memory underlying)
     returns (bytes memory encoding, Fault)
 {
     encoding = _allocate(UNDERLYING_TAG, UNDERLYING_BYTES);
-    uint256 excess = _storeFields(encoding, 1, _pointer(underlying.params), PARAMS_FORMAT);
-    // The first word of the struct points to the parameters.
+    uint256 excess = _storeParams(encoding, 1, _pointer(underlying.params));
+    // The first word of the struct points to the parameters, the last one to the prices of past boundaries.
     unchecked {
-        excess |= _storeFields(encoding, 69, _pointer(underlying) + 32, PRICES_FORMAT);
+        excess |= _storeFields(encoding, 147, _pointer(underlying) + 32, PRICES_FORMAT);
     }
+    excess |= _storeFields(encoding, 207, _pointer(underlying.twaps), TWAPS_FORMAT);
     return (encoding, _toFault(excess));
 }
 
 /// @dev Return the underlying; the mirror of `encodeUnderlying`.
 function decodeUnderlying(bytes memory encoding) pure returns (Underlying memory underlying) {
-    _loadFields(encoding, 1, _pointer(underlying.params), PARAMS_FORMAT);
+    _loadParams(encoding, 1, _pointer(underlying.params));
     unchecked {
-        _loadFields(encoding, 69, _pointer(underlying) + 32, PRICES_FORMAT);
+        _loadFields(encoding, 147, _pointer(underlying) + 32, PRICES_FORMAT);
     }
+    _loadFields(encoding, 207, _pointer(underlying.twaps), TWAPS_FORMAT);
+}
+
+/// @dev Encode the leaf of an expiry.
+function encodeExpiry(Expiry memory expiry) pure returns (bytes memory encoding, Fault) {
+    encoding = _allocate(EXPIRY_TAG, EXPIRY_BYTES);
+    return (encoding, _toFault(_storeFields(encoding, 1, _pointer(expiry), EXPIRY_FORMAT)));
+}
+
+/// @dev Return the expiry; the mirror of `encodeExpiry`.
+function decodeExpiry(bytes memory encoding) pure returns (Expiry memory expiry) {
+    _loadFields(encoding, 1, _pointer(expiry), EXPIRY_FORMAT);
 }
 
 /// @dev Encode the leaf of a series.
@@ -432,6 +483,27 @@ function _loadFields(bytes memory encoding, uint256 offset, uint256 to, bytes32 
     }
 }
 
+/// @dev Write governed parameters, which are two runs, at `offset` of an encoding.
+function _storeParams(bytes memory encoding, uint256 offset, uint256 from)
+    pure
+    returns (uint256 excess)
+{
+    unchecked {
+        excess = _storeFields(encoding, offset, from, PARAMS_FORMAT);
+        excess |= _storeFields(
+            encoding, offset + PARAMS_RUN_BYTES, from + PARAMS_WORDS, RULES_FORMAT
+        );
+    }
+}
+
+/// @dev Read governed parameters into the words at `to`.
+function _loadParams(bytes memory encoding, uint256 offset, uint256 to) pure {
+    unchecked {
+        _loadFields(encoding, offset, to, PARAMS_FORMAT);
+        _loadFields(encoding, offset + PARAMS_RUN_BYTES, to + PARAMS_WORDS, RULES_FORMAT);
+    }
+}
+
 /// @dev Write a word at `offset`, which is inside the encoding: its slack takes what goes past the end.
 function _store(bytes memory encoding, uint256 offset, uint256 word) pure {
     assembly ("memory-safe") {
@@ -457,6 +529,12 @@ function _toFault(uint256 excess) pure returns (Fault) {
     return excess == 0 ? Fault.NONE : Fault.OUT_OF_RANGE;
 }
 
+function _pointer(RiskModel memory model) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := model
+    }
+}
+
 function _pointer(Scenario memory scenario) pure returns (uint256 pointer) {
     assembly ("memory-safe") {
         pointer := scenario
@@ -472,6 +550,18 @@ function _pointer(UnderlyingParams memory params) pure returns (uint256 pointer)
 function _pointer(Underlying memory underlying) pure returns (uint256 pointer) {
     assembly ("memory-safe") {
         pointer := underlying
+    }
+}
+
+function _pointer(uint256[TWAP_DAYS] memory twaps) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := twaps
+    }
+}
+
+function _pointer(Expiry memory expiry) pure returns (uint256 pointer) {
+    assembly ("memory-safe") {
+        pointer := expiry
     }
 }
 

@@ -2,19 +2,38 @@
 pragma solidity 0.8.37;
 
 import {COLLATERAL, processSetTradingKey, processTransfer, processWithdraw} from "./Actions.sol";
+import {divUp} from "./Arithmetic.sol";
 import {decodeBits} from "./Bits.sol";
 import {Decoder, KIND_BITS, decodeEnd, decodeHeader, decodeTransaction} from "./Codec.sol";
-import {processConfigure} from "./Configure.sol";
-import {ACCOUNT_DEPTH, MAX_AMOUNT, WEIGHT_FORCED_GAS, WEIGHT_SIGNATURE_GAS} from "./Constants.sol";
-import {copyAccount, copySlice, getFreeMemory, setFreeMemory} from "./Copy.sol";
+import {
+    ACCOUNT_DEPTH,
+    INSURANCE_ACCOUNT,
+    MAX_AMOUNT,
+    PPM,
+    WEIGHT_FORCED_GAS,
+    WEIGHT_MODULE_GAS,
+    WEIGHT_SIGNATURE_GAS
+} from "./Constants.sol";
+import {copyAccount, copySeries, copySlice, getFreeMemory, setFreeMemory} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
-import {Sweep, processFill} from "./Fill.sol";
-import {Margin, computeMargin} from "./Margin.sol";
+import {
+    Streak,
+    computeAccountAfter,
+    computeLongChange,
+    computeOpenInterest,
+    computePositionSize,
+    openSeries,
+    processFill
+} from "./Fill.sol";
+import {Handover, Task, handOver, pointerTo, toTransaction} from "./Handover.sol";
+import {Margin, computeMargin, validateInitialMargin, validateMargin} from "./Margin.sol";
 import {processMark} from "./Mark.sol";
 import {processObserve} from "./Observe.sol";
+import {addInsurance, processRealise} from "./Realise.sol";
 import {SIGNATURE_BYTES} from "./Recovery.sol";
 import {SignatureRequest, computeRequests, validateSignature} from "./Signatures.sol";
 import {
+    AccountEntry,
     Checkpoint,
     State,
     UINT128_BOUND,
@@ -28,6 +47,7 @@ import {
     processExit,
     rollback,
     setAccount,
+    setMarket,
     touchAccount,
     unlimitMessage,
     validateAccount
@@ -41,10 +61,13 @@ import {
     MESSAGE_CONFIGURE,
     MESSAGE_DEPOSIT,
     MESSAGE_FORCED,
+    MESSAGE_FORCE_CLOSE,
     MESSAGE_FORCE_EXIT,
     Message,
     Position,
-    Transaction
+    Series,
+    Transaction,
+    Underlying
 } from "./Types.sol";
 
 // Messages of the L1 queue: deposits, forced requests, governance. Consumed in order, none skipped.
@@ -55,6 +78,7 @@ import {
 
 uint256 constant DEPOSIT_BYTES = 40;
 uint256 constant FORCE_EXIT_BYTES = 20;
+uint256 constant FORCE_CLOSE_BYTES = 14;
 uint256 constant CANCEL_ALL_BYTES = 4;
 uint256 constant MAX_ACCOUNTS = (1 << ACCOUNT_DEPTH) - 1;
 /// @dev What one transaction can name. A longer table could not be used up; it is not even read, because
@@ -62,13 +86,24 @@ uint256 constant MAX_ACCOUNTS = (1 << ACCOUNT_DEPTH) - 1;
 uint256 constant FORCED_ACCOUNTS = 2;
 uint256 constant FORCED_MARKETS = 1;
 
+/// @dev What a ForceClose reads and makes.
+struct Closing {
+    Account account;
+    Series series;
+    int256 moved; // Lots that the fund gets, signed.
+    int256 value; // Of them at the mark.
+    int256 penalty;
+    Account accountAfter;
+    Account fundAfter;
+}
+
 /// @dev Check a body of fixed length. NON_CANONICAL.
 function validateLength(bytes memory body, uint256 length) pure returns (Fault) {
     return body.length != length ? Fault.NON_CANONICAL : Fault.NONE;
 }
 
 /// @dev Return an account that belongs to the L1 sender of a message. UNKNOWN_ACCOUNT; BAD_SIGNATURE when it
-/// is somebody else's.
+/// is somebody else's, or the insurance fund's.
 function getOwnedAccount(State memory state, uint256 accountId, address sender)
     pure
     returns (Account memory account, Fault fault)
@@ -78,7 +113,9 @@ function getOwnedAccount(State memory state, uint256 accountId, address sender)
         mstore(0x40, account)
     }
     (account, fault) = getAccount(state, accountId);
-    if (fault == Fault.NONE && account.owner != sender) fault = Fault.BAD_SIGNATURE;
+    if (!isFault(fault) && (account.owner != sender || accountId == INSURANCE_ACCOUNT)) {
+        fault = Fault.BAD_SIGNATURE;
+    }
 }
 
 /// @dev Credit a deposit: owner (20), account (4), amount (16). NON_CANONICAL; OUT_OF_RANGE and ZERO_AMOUNT
@@ -124,11 +161,13 @@ function processDeposit(State memory state, bytes memory body) pure returns (Fau
 }
 
 /// @dev Withdraw up to an account's free margin to its owner: account (4), amount (16). NON_CANONICAL,
-/// UNKNOWN_ACCOUNT, BAD_SIGNATURE, ZERO_AMOUNT, MARGIN when nothing is free, HALTED, STALE_MARK.
+/// UNKNOWN_ACCOUNT, BAD_SIGNATURE, ZERO_AMOUNT, MARGIN when nothing is free, HALTED, STALE_MARK, OVERWEIGHT.
 function processForceExit(State memory state, address sender, bytes memory body)
     pure
     returns (Fault fault)
 {
+    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    if (isFault(fault)) return fault;
     fault = validateLength(body, FORCE_EXIT_BYTES);
     if (isFault(fault)) return fault;
     uint256 accountId = _number(body, 0, 4);
@@ -136,7 +175,11 @@ function processForceExit(State memory state, address sender, bytes memory body)
     (Account memory account, Fault notOwned) = getOwnedAccount(state, accountId, sender);
     if (isFault(notOwned)) return notOwned;
     if (amount == 0) return Fault.ZERO_AMOUNT;
-    (Margin memory margin, Fault unclear) = computeMargin(state, account, state.globals.clock);
+    Fault unclear;
+    (account, unclear) = processRealise(state, accountId, account);
+    if (isFault(unclear)) return unclear;
+    Margin memory margin;
+    (margin, unclear) = computeMargin(state, account, state.globals.clock);
     if (isFault(unclear)) return unclear;
     int256 available = margin.equity - margin.initial;
     if (available <= 0) return Fault.MARGIN;
@@ -149,6 +192,55 @@ function processForceExit(State memory state, address sender, bytes memory body)
     fault = processExit(state, Exit(COLLATERAL, account.owner, amount));
     if (isFault(fault)) return fault;
     setAccount(state, accountId, accountAfter);
+}
+
+/// @dev Close a position, or a part of it, against the insurance fund at the mark, less a penalty that the fund
+/// keeps: account (4), series (2), lots (8; 0: all). NON_CANONICAL, UNKNOWN_ACCOUNT, BAD_SIGNATURE; what
+/// `openSeries` returns; ZERO_AMOUNT when there is no such position; POSITION_LIMIT, INSURANCE, OUT_OF_RANGE;
+/// MARGIN of the account, then of the fund, and what a margin check returns.
+///
+/// The fund's account is opened when it has none yet. It must meet initial margin with the fund's cash, and its
+/// auction begins with what it takes over first.
+function processForceClose(State memory state, address sender, bytes memory body)
+    pure
+    returns (Fault fault)
+{
+    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    if (isFault(fault)) return fault;
+    fault = validateLength(body, FORCE_CLOSE_BYTES);
+    if (isFault(fault)) return fault;
+    Closing memory closing;
+    (closing.account, fault) = getOwnedAccount(state, _number(body, 0, 4), sender);
+    if (isFault(fault)) return fault;
+    uint256 market = _number(body, 4, 2);
+    Underlying memory underlying;
+    (closing.series, underlying,, fault) = openSeries(state, market, state.globals.clock);
+    if (isFault(fault)) return fault;
+    (closing.account, fault) = processRealise(state, _number(body, 0, 4), closing.account);
+    if (isFault(fault)) return fault;
+    int256 size = computePositionSize(closing.account, market);
+    // Sizes are within 2^63, marks and indexes below 2^64, the penalty's rate is below 2^32.
+    unchecked {
+        uint256 lots = uint256(size < 0 ? -size : size);
+        uint256 requested = _number(body, 6, 8);
+        if (requested != 0 && requested < lots) lots = requested;
+        if (lots == 0) return Fault.ZERO_AMOUNT;
+        closing.moved = size > 0 ? int256(lots) : -int256(lots);
+        closing.value = closing.moved * int256(closing.series.mark);
+        closing.penalty = divUp(
+            int256(lots * closing.series.markIndex * underlying.params.forcePenalty), int256(PPM)
+        );
+    }
+    fault = _closeAccounts(state, market, closing);
+    if (isFault(fault)) return fault;
+    fault = validateMargin(state, closing.account, closing.accountAfter, state.globals.clock);
+    if (isFault(fault)) return fault;
+    closing.fundAfter.cash = state.globals.insurance;
+    fault = validateInitialMargin(state, closing.fundAfter, state.globals.clock);
+    if (isFault(fault)) return fault;
+    closing.fundAfter.cash = 0;
+    setAccount(state, _number(body, 0, 4), closing.accountAfter);
+    setAccount(state, INSURANCE_ACCOUNT, closing.fundAfter);
 }
 
 /// @dev Kill every order that an account has signed so far: account (4). NON_CANONICAL, UNKNOWN_ACCOUNT,
@@ -169,7 +261,7 @@ function processCancelAll(State memory state, address sender, bytes memory body)
 }
 
 /// @dev Return clock, transaction and the place of the signatures of a Forced body. Any of the decoder's
-/// faults; UNKNOWN_KIND for a queue transaction; NON_CANONICAL for none or a second.
+/// faults; UNKNOWN_KIND for what only a chunk may hold; NON_CANONICAL for none or a second.
 ///
 /// Body: length of the data (2), the data in the form of a chunk with one transaction, the signatures. The
 /// clock inside is only what expiries and ages are measured from.
@@ -193,7 +285,9 @@ function decodeForced(bytes memory body)
     (kind, fault) = decodeTransaction(decoder);
     if (isFault(fault)) return (clock, transaction, 0, fault);
     if (kind == Kind.END) return (clock, transaction, 0, Fault.NON_CANONICAL);
-    if (kind == Kind.QUEUE) return (clock, transaction, 0, Fault.UNKNOWN_KIND);
+    if (kind == Kind.QUEUE || kind == Kind.DATA_FEE) {
+        return (clock, transaction, 0, Fault.UNKNOWN_KIND);
+    }
     // A second one is not even read.
     uint256 end = decodeBits(decoder.reader, KIND_BITS);
     if (!isFault(decoder.reader.fault)) {
@@ -203,16 +297,15 @@ function decodeForced(bytes memory body)
     fault = decoder.reader.fault;
 }
 
-/// @dev Run any signed transaction, its signatures checked here against the state as it is now. What
-/// `decodeForced` and the transaction's process return; SIGNATURE_COUNT, BAD_SIGNATURE.
-function processForced(State memory state, bytes memory body, Context memory context)
-    pure
-    returns (Fault fault)
-{
-    fault = charge(state, WEIGHT_FORCED_GAS, 0);
-    if (isFault(fault)) return fault;
-    (, Transaction memory transaction, uint256 signatures, Fault badBody) = decodeForced(body);
-    if (isFault(badBody)) return badBody;
+/// @dev Check a forced transaction's signatures, which begin at `signatures` in its body, against the state as
+/// it is now. SIGNATURE_COUNT, BAD_SIGNATURE, OVERWEIGHT.
+function validateForced(
+    State memory state,
+    Transaction memory transaction,
+    bytes memory body,
+    uint256 signatures,
+    bytes32 domain
+) pure returns (Fault fault) {
     SignatureRequest[] memory requests = computeRequests(transaction);
     uint256 count = requests.length;
     // Lengths and counts are small.
@@ -226,40 +319,71 @@ function processForced(State memory state, bytes memory body, Context memory con
                 requests[i],
                 bytes32(_number(body, signatures, 32)),
                 bytes32(_number(body, signatures + 32, 32)),
-                context.domain,
+                domain,
                 state.globals.clock
             );
             if (isFault(fault)) return fault;
             signatures += SIGNATURE_BYTES;
         }
     }
+}
+
+/// @dev Apply a transaction that is neither a fill nor for a chunk alone. What the kind's process returns.
+///
+/// Other contracts have the processes of all kinds that are not named here.
+function processAction(State memory state, Transaction memory transaction) view returns (Fault) {
     Kind kind = transaction.kind;
-    if (kind == Kind.FILL) {
-        (, fault) = processFill(state, transaction.fill, Sweep(false, 0, 0), true);
-        return fault;
-    }
     if (kind == Kind.TRANSFER) return processTransfer(state, transaction.transfer);
     if (kind == Kind.WITHDRAW) return processWithdraw(state, transaction.withdraw);
     if (kind == Kind.SET_TRADING_KEY) {
         return processSetTradingKey(state, transaction.setTradingKey);
     }
     if (kind == Kind.OBSERVE) return processObserve(state, transaction.observe);
-    return processMark(state, transaction.mark);
+    if (kind == Kind.MARK) return processMark(state, transaction.mark);
+    bool isMarket = kind == Kind.SURFACE || kind == Kind.LIST || kind == Kind.FUND;
+    Task task = isMarket ? Task.MARKET_ACTION : Task.ACCOUNT_ACTION;
+    return handOver(state, task, pointerTo(transaction));
 }
 
-/// @dev Do what a message asks for. What the five processes above return; UNKNOWN_KIND.
+/// @dev Run any signed transaction, its signatures checked here against the state as it is now. What
+/// `decodeForced`, `validateForced` and the transaction's process return.
+///
+/// `MarketExecutor` calls the first two.
+function processForced(State memory state, bytes memory body, Context memory context)
+    view
+    returns (Fault fault)
+{
+    fault = charge(state, WEIGHT_FORCED_GAS + WEIGHT_MODULE_GAS, 0);
+    if (isFault(fault)) return fault;
+    Handover memory handover = Handover(state, Task.FORCED, 0, address(0), body, context.domain);
+    fault = handOver(handover);
+    if (isFault(fault)) return fault;
+    Transaction memory transaction = toTransaction(handover.subject);
+    if (transaction.kind == Kind.FILL) {
+        (, fault) = processFill(state, transaction.fill, Streak(false, 0, 0), true);
+        return fault;
+    }
+    return processAction(state, transaction);
+}
+
+/// @dev Do what a message asks for. What the six processes above return; UNKNOWN_KIND.
+///
+/// Other contracts have the processes of those that are handed over.
 function processMessage(State memory state, Message memory message, Context memory context)
-    pure
+    view
     returns (Fault)
 {
     uint256 kind = message.kind;
     bytes memory body = message.body;
     if (kind == MESSAGE_DEPOSIT) return processDeposit(state, body);
-    if (kind == MESSAGE_FORCE_EXIT) return processForceExit(state, message.sender, body);
     if (kind == MESSAGE_CANCEL_ALL) return processCancelAll(state, message.sender, body);
     if (kind == MESSAGE_FORCED) return processForced(state, body, context);
-    if (kind == MESSAGE_CONFIGURE) return processConfigure(state, body);
-    return Fault.UNKNOWN_KIND;
+    Task task;
+    if (kind == MESSAGE_FORCE_EXIT) task = Task.FORCE_EXIT;
+    else if (kind == MESSAGE_FORCE_CLOSE) task = Task.FORCE_CLOSE;
+    else if (kind == MESSAGE_CONFIGURE) task = Task.CONFIGURE;
+    else return Fault.UNKNOWN_KIND;
+    return handOver(Handover(state, task, 0, message.sender, body, 0));
 }
 
 /// @dev Consume the next message of the queue.
@@ -269,7 +393,7 @@ function processMessage(State memory state, Message memory message, Context memo
 /// @return outcome Why the message was a no-op; NONE when it was honoured.
 /// @return fault QUEUE_OVERRUN past the header's range; OVERWEIGHT, STALE_MARK.
 function processQueue(State memory state, Context memory context, bool isFirst)
-    pure
+    view
     returns (Fault outcome, Fault fault)
 {
     uint256 index = state.globals.queueIndex;
@@ -293,6 +417,45 @@ function processQueue(State memory state, Context memory context, bool isFirst)
     if (outcome == Fault.OVERWEIGHT && !isLimited) return (Fault.NONE, outcome);
     if (isFault(outcome)) ++state.globals.skipped;
     state.globals.queueIndex = index + 1;
+}
+
+/// @dev The middle of `processForceClose`: both accounts after, the series' open interest and the fund's cash.
+function _closeAccounts(State memory state, uint256 market, Closing memory closing)
+    pure
+    returns (Fault fault)
+{
+    (AccountEntry memory entry, Fault overweight) = touchAccount(state, INSURANCE_ACCOUNT);
+    if (isFault(overweight)) return overweight;
+    Account memory fund;
+    if (entry.exists) fund = entry.account;
+    (fund, fault) = processRealise(state, INSURANCE_ACCOUNT, fund);
+    if (isFault(fault)) return fault;
+    int256 moved = closing.moved;
+    Account memory account = closing.account;
+    Series memory series = closing.series;
+    // See above.
+    unchecked {
+        (closing.accountAfter, fault) = computeAccountAfter(
+            account, market, -moved, closing.value - closing.penalty, series, false
+        );
+        if (isFault(fault)) return fault;
+        Account memory fundAfter;
+        (fundAfter, fault) = computeAccountAfter(fund, market, moved, -closing.value, series, false);
+        if (isFault(fault)) return fault;
+        Series memory seriesAfter = copySeries(series);
+        (seriesAfter.openInterest, fault) = computeOpenInterest(
+            series,
+            computeLongChange(computePositionSize(account, market), -moved)
+                + computeLongChange(computePositionSize(fund, market), moved)
+        );
+        if (isFault(fault)) return fault;
+        setMarket(state, market, seriesAfter);
+        fault = addInsurance(state, closing.penalty, fundAfter.cash);
+        if (isFault(fault)) return fault;
+        if (fundAfter.positions.length == 0) fundAfter.distressedAt = 0;
+        else if (fundAfter.distressedAt == 0) fundAfter.distressedAt = state.globals.clock;
+        closing.fundAfter = fundAfter;
+    }
 }
 
 /// @dev Read `width` bytes at `offset` as an unsigned integer; the caller has checked that they are there.

@@ -2,24 +2,36 @@
 pragma solidity 0.8.37;
 
 import {Decoder, MAX_TABLE, decodeHeader, decodeTransaction} from "./Codec.sol";
+import {MAX_SIGNERS} from "./Constants.sol";
 import {
     computeDigest,
+    hashLiquidate,
     hashObservation,
     hashOrder,
     hashSetTradingKey,
+    hashSurface,
     hashTransfer,
     hashWithdraw
 } from "./Eip712.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {SIGNATURE_BYTES, recoverSigner} from "./Recovery.sol";
-import {AccountEntry, State, getCommittee, getUnderlying, touchAccount} from "./State.sol";
+import {
+    AccountEntry,
+    State,
+    getCommittee,
+    getExpiry,
+    getUnderlying,
+    touchAccount
+} from "./State.sol";
 import {
     Account,
     Committee,
+    Expiry,
     Fill,
     Kind,
     Observation,
     Observe,
+    Surface,
     Transaction,
     Underlying
 } from "./Types.sol";
@@ -37,14 +49,15 @@ error Signatures_UnknownPosition(uint256 position, uint256 count);
 enum Role {
     OWNER, // The account's owner.
     TRADER, // The account's owner, or its trading key while that lives.
-    ORACLE // A member of the underlying's committee.
+    ORACLE, // A member of the underlying's committee.
+    SURFACE // A member of the committee of the expiry's underlying.
 }
 
 /// @dev One signature that a transaction requires.
 struct SignatureRequest {
     Role role;
-    uint256 subject; // Account id, or the underlying's market id for ORACLE.
-    uint256 signer; // Index in the committee for ORACLE, else 0.
+    uint256 subject; // Account id; the underlying's market id for ORACLE, the expiry's for SURFACE.
+    uint256 signer; // Index in the committee for ORACLE and SURFACE, else 0.
     bytes32 structHash;
 }
 
@@ -75,6 +88,18 @@ function computeRequests(Transaction memory transaction)
                 _setRequest(requests[i], Role.ORACLE, observe.market, structHash);
                 requests[i].signer = entry.signer;
             }
+        } else if (kind == Kind.SURFACE) {
+            Surface memory surface = transaction.surface;
+            bytes32 structHash = hashSurface(surface);
+            uint256 count = 0;
+            for (uint256 signer; signer < MAX_SIGNERS; ++signer) {
+                if ((surface.signers >> signer) & 1 == 0) continue;
+                _setRequest(requests[count], Role.SURFACE, surface.market, structHash);
+                requests[count++].signer = signer;
+            }
+        } else if (kind == Kind.LIQUIDATE) {
+            bytes32 structHash = hashLiquidate(transaction.liquidate);
+            _setRequest(requests[0], Role.TRADER, transaction.liquidate.account, structHash);
         } else {
             uint256 account = transaction.setTradingKey.account;
             bytes32 structHash;
@@ -116,8 +141,7 @@ function validateOracleSigner(Committee memory committee, uint256 index, address
 }
 
 /// @dev Check one signature (r, then s with the parity of y in its top bit) against the keys in `state`.
-/// BAD_SIGNATURE, also when account, underlying or
-/// committee do not exist; OVERWEIGHT.
+/// BAD_SIGNATURE, also when account, expiry, underlying or committee do not exist; OVERWEIGHT.
 function validateSignature(
     State memory state,
     SignatureRequest memory request,
@@ -128,8 +152,15 @@ function validateSignature(
 ) pure returns (Fault) {
     address signer = recoverSigner(computeDigest(domain, request.structHash), r, sAndParity);
     if (signer == address(0)) return Fault.BAD_SIGNATURE;
-    if (request.role == Role.ORACLE) {
-        (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, request.subject);
+    if (request.role == Role.ORACLE || request.role == Role.SURFACE) {
+        uint256 subject = request.subject;
+        if (request.role == Role.SURFACE) {
+            (Expiry memory expiry, Fault noExpiry) = getExpiry(state, subject);
+            if (noExpiry == Fault.UNKNOWN_MARKET) return Fault.BAD_SIGNATURE;
+            if (isFault(noExpiry)) return noExpiry;
+            subject = expiry.underlying;
+        }
+        (Underlying memory underlying, Fault noUnderlying) = getUnderlying(state, subject);
         if (noUnderlying == Fault.UNKNOWN_MARKET) return Fault.BAD_SIGNATURE;
         if (isFault(noUnderlying)) return noUnderlying;
         (Committee memory committee, Fault noCommittee) =
@@ -195,7 +226,18 @@ function _countRequests(Transaction memory transaction) pure returns (uint256) {
         return (transaction.fill.hasMakerOrder ? 1 : 0) + (transaction.fill.hasTakerOrder ? 1 : 0);
     }
     if (kind == Kind.OBSERVE) return transaction.observe.observations.length;
-    return kind == Kind.QUEUE || kind == Kind.MARK ? 0 : 1;
+    if (kind == Kind.SURFACE) return _countBits(transaction.surface.signers);
+    bool isSigned = kind == Kind.TRANSFER || kind == Kind.WITHDRAW || kind == Kind.SET_TRADING_KEY
+        || kind == Kind.LIQUIDATE;
+    return isSigned ? 1 : 0;
+}
+
+function _countBits(uint256 bitmap) pure returns (uint256 count) {
+    unchecked {
+        for (; bitmap != 0; bitmap &= bitmap - 1) {
+            ++count;
+        }
+    }
 }
 
 function _setRequest(

@@ -27,6 +27,7 @@ import {
     Account,
     Committee,
     Exit,
+    Expiry,
     Globals,
     Grid,
     Message,
@@ -109,14 +110,15 @@ enum MarketType {
     GRID,
     COMMITTEE,
     UNDERLYING,
-    SERIES
+    SERIES,
+    EXPIRY
 }
 
 /// @dev A market that the witness opens.
 struct MarketEntry {
     uint256 id;
     MarketType marketType;
-    uint256 leaf; // A Grid, Committee, Underlying or Series: where it is in memory.
+    uint256 leaf; // A Grid, Committee, Underlying, Series or Expiry: where it is in memory.
     bool isTouched;
     uint256 original; // The leaf as the witness has it: where it is in memory, 0 for none.
     bytes32 leafHash; // Of the original.
@@ -140,6 +142,9 @@ struct State {
     uint256 marketSiblings;
     uint256 exitSiblings;
     bool isChanged; // Whether the roots after the chunk are asked for, not only those before it.
+    address marketExecutor; // Where the rest of the transition's code is; not part of any leaf.
+    address accountExecutor; // Likewise.
+    address optionPricer; // Likewise.
 }
 
 /// @dev What `rollback` goes back to.
@@ -154,9 +159,9 @@ function begin(State memory state) pure returns (Checkpoint memory checkpoint) {
     checkpoint.journal = state.journal;
     Globals memory from = state.globals;
     Globals memory to = checkpoint.globals;
-    // Fourteen words each; both are allocated.
+    // Sixteen words each; both are allocated.
     assembly ("memory-safe") {
-        mcopy(to, from, 0x1c0)
+        mcopy(to, from, 0x200)
     }
 }
 
@@ -356,7 +361,7 @@ function touchMarket(State memory state, uint256 marketId)
 }
 
 /// @dev Return a series. OVERWEIGHT; UNKNOWN_MARKET when the leaf is absent or of another type. So do the
-/// three below.
+/// four below.
 function getSeries(State memory state, uint256 marketId)
     pure
     returns (Series memory series, Fault fault)
@@ -408,6 +413,19 @@ function getCommittee(State memory state, uint256 marketId)
     }
 }
 
+/// @dev Return an expiry.
+function getExpiry(State memory state, uint256 marketId)
+    pure
+    returns (Expiry memory expiry, Fault fault)
+{
+    uint256 leaf;
+    (leaf, fault) = _getMarket(state, marketId, MarketType.EXPIRY);
+    assembly ("memory-safe") {
+        mstore(0x40, expiry)
+        expiry := leaf
+    }
+}
+
 /// @dev Store a market leaf.
 function setMarket(State memory state, uint256 marketId, Series memory series) pure {
     uint256 leaf;
@@ -442,6 +460,15 @@ function setMarket(State memory state, uint256 marketId, Committee memory commit
         leaf := committee
     }
     _setMarket(state, marketId, MarketType.COMMITTEE, leaf);
+}
+
+/// @dev Store a market leaf.
+function setMarket(State memory state, uint256 marketId, Expiry memory expiry) pure {
+    uint256 leaf;
+    assembly ("memory-safe") {
+        leaf := expiry
+    }
+    _setMarket(state, marketId, MarketType.EXPIRY, leaf);
 }
 
 /// @dev Return a queue message and charge for its place in the witness. OVERWEIGHT.
@@ -641,7 +668,7 @@ function _pointer(MarketEntry[] memory array) pure returns (uint256 pointer) {
     }
 }
 
-/// @dev Return the leaf of a market's entry that is a series. The three below do so for other types.
+/// @dev Return the leaf of a market's entry that is a series. The four below do so for other types.
 function toSeries(uint256 pointer) pure returns (Series memory leaf) {
     assembly ("memory-safe") {
         mstore(0x40, leaf)
@@ -664,6 +691,13 @@ function toGrid(uint256 pointer) pure returns (Grid memory leaf) {
 }
 
 function toCommittee(uint256 pointer) pure returns (Committee memory leaf) {
+    assembly ("memory-safe") {
+        mstore(0x40, leaf)
+        leaf := pointer
+    }
+}
+
+function toExpiry(uint256 pointer) pure returns (Expiry memory leaf) {
     assembly ("memory-safe") {
         mstore(0x40, leaf)
         leaf := pointer

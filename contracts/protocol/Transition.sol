@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {processSetTradingKey, processTransfer, processWithdraw} from "./Actions.sol";
 import {divDown} from "./Arithmetic.sol";
 import {Decoder, MAX_TABLE, decodeHeader, decodeTransaction} from "./Codec.sol";
 import {
     FEE_LEVEL_SMOOTHING,
     MAX_CLOCK_LAG,
+    MAX_DATA_FEE,
     WEIGHT_CHUNK_BYTES,
     WEIGHT_CHUNK_GAS,
     WEIGHT_TRANSACTION_GAS
 } from "./Constants.sol";
 import {Fault, isFault} from "./Fault.sol";
-import {Sweep, processFill} from "./Fill.sol";
-import {processMark} from "./Mark.sol";
-import {processQueue} from "./Messages.sol";
-import {processObserve} from "./Observe.sol";
+import {Streak, processFill} from "./Fill.sol";
+import {processAction, processQueue} from "./Messages.sol";
 import {State, charge, resetMeter} from "./State.sol";
-import {Context, Fill, Globals, Kind, Transaction} from "./Types.sol";
+import {Context, DataFee, Fill, Globals, Kind, Transaction} from "./Types.sol";
 
 // The state transition of one chunk: the call tree is the protocol.
 
 /// @dev What one transaction of a chunk leaves to the next.
 struct Progress {
-    Sweep sweep;
+    Streak sweep;
     bool mustGoOn; // The last fill left a fill-or-kill order incomplete.
     bool isLater; // A transaction came before.
 }
@@ -57,6 +55,17 @@ function validateClock(State memory state, uint256 clock, Context memory context
     return Fault.NONE;
 }
 
+/// @dev Set what fills pay for their bytes on L1. OUT_OF_RANGE when it is above what L1's base fee allows.
+function processDataFee(State memory state, DataFee memory change) pure returns (Fault) {
+    Globals memory globals = state.globals;
+    // Below 2^63; the level is below 2^64.
+    unchecked {
+        if (change.fee > MAX_DATA_FEE * globals.baseFeeLevel) return Fault.OUT_OF_RANGE;
+    }
+    globals.dataFee = change.fee;
+    return Fault.NONE;
+}
+
 /// @dev Apply one transaction. FILL_OR_KILL when an incomplete order is not gone on with; what the kind's
 /// process returns.
 function processTransaction(
@@ -64,11 +73,11 @@ function processTransaction(
     Transaction memory transaction,
     Progress memory progress,
     Context memory context
-) pure returns (Fault fault) {
+) view returns (Fault fault) {
     fault = charge(state, WEIGHT_TRANSACTION_GAS, 0);
     if (isFault(fault)) return fault;
     Kind kind = transaction.kind;
-    Sweep memory sweep = progress.sweep;
+    Streak memory sweep = progress.sweep;
     bool isFirst = !progress.isLater;
     progress.isLater = true;
     if (kind == Kind.FILL) {
@@ -88,13 +97,8 @@ function processTransaction(
         (, fault) = processQueue(state, context, isFirst);
         return fault;
     }
-    if (kind == Kind.TRANSFER) return processTransfer(state, transaction.transfer);
-    if (kind == Kind.WITHDRAW) return processWithdraw(state, transaction.withdraw);
-    if (kind == Kind.SET_TRADING_KEY) {
-        return processSetTradingKey(state, transaction.setTradingKey);
-    }
-    if (kind == Kind.OBSERVE) return processObserve(state, transaction.observe);
-    return processMark(state, transaction.mark);
+    if (kind == Kind.DATA_FEE) return processDataFee(state, transaction.dataFee);
+    return processAction(state, transaction);
 }
 
 /// @dev Move the clock; the first chunk of a batch also folds in the L1 fees. CLOCK_BACKWARD, CLOCK_AHEAD,
@@ -125,7 +129,7 @@ function processChunkEnd(State memory state, Progress memory progress, Context m
 /// @dev Apply a chunk, decoding as it goes; the first broken rule is the fault. The state is then as the
 /// transactions before the fault left it.
 function processChunk(State memory state, bytes memory data, Context memory context)
-    pure
+    view
     returns (Fault fault)
 {
     resetMeter(state);
@@ -148,6 +152,6 @@ function processChunk(State memory state, bytes memory data, Context memory cont
 }
 
 /// @dev Whether a fill is by the taker of the one before, from the same slot.
-function _goesOn(Fill memory fill, Sweep memory sweep) pure returns (bool) {
+function _goesOn(Fill memory fill, Streak memory sweep) pure returns (bool) {
     return sweep.exists && sweep.taker == fill.taker && sweep.slot == fill.takerSlot;
 }

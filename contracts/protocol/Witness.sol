@@ -14,6 +14,7 @@ import {Fault, isFault} from "./Fault.sol";
 import {
     ACCOUNT_HEAD_BYTES,
     COMMITTEE_TAG,
+    EXPIRY_TAG,
     GLOBALS_BYTES,
     GRID_TAG,
     POSITION_BYTES,
@@ -22,6 +23,7 @@ import {
     UNDERLYING_TAG,
     decodeAccount,
     decodeCommittee,
+    decodeExpiry,
     decodeGlobals,
     decodeGrid,
     decodeSeries,
@@ -30,6 +32,7 @@ import {
     encodeAccount,
     encodeCommittee,
     encodeExit,
+    encodeExpiry,
     encodeGrid,
     encodeSeries,
     encodeSlot,
@@ -44,12 +47,23 @@ import {
     SlotEntry,
     State,
     toCommittee,
+    toExpiry,
     toGrid,
     toSeries,
     toUnderlying
 } from "./State.sol";
 import {Multiproof, Witness_BadSiblings, computeRootFromMultiproof} from "./Tree.sol";
-import {Account, Committee, Exit, Grid, Message, Series, Slot, Underlying} from "./Types.sol";
+import {
+    Account,
+    Committee,
+    Exit,
+    Expiry,
+    Grid,
+    Message,
+    Series,
+    Slot,
+    Underlying
+} from "./Types.sol";
 
 // Witnesses: the leaves that a chunk touches, with the siblings that lead to the root before it.
 //
@@ -244,6 +258,8 @@ function decodeMarketEntry(bytes memory buffer, uint256 cursor)
             }
             entry.marketType = MarketType.GRID;
             entries = grid.scenarios.length;
+            // Transitions look these up without asking.
+            if (grid.basisUp >= entries || grid.basisDown >= entries) revert Witness_BadLeaf(id);
         } else if (tag == COMMITTEE_TAG) {
             Committee memory committee = decodeCommittee(buffer);
             assembly ("memory-safe") {
@@ -251,6 +267,12 @@ function decodeMarketEntry(bytes memory buffer, uint256 cursor)
             }
             entry.marketType = MarketType.COMMITTEE;
             entries = committee.signers.length;
+        } else if (tag == EXPIRY_TAG) {
+            Expiry memory expiry = decodeExpiry(buffer);
+            assembly ("memory-safe") {
+                leaf := expiry
+            }
+            entry.marketType = MarketType.EXPIRY;
         } else {
             revert Witness_BadLeaf(id);
         }
@@ -546,7 +568,8 @@ function _encodeMarket(MarketEntry memory entry) pure returns (bytes memory, Fau
     if (marketType == MarketType.SERIES) return encodeSeries(toSeries(leaf));
     if (marketType == MarketType.UNDERLYING) return encodeUnderlying(toUnderlying(leaf));
     if (marketType == MarketType.GRID) return encodeGrid(toGrid(leaf));
-    return encodeCommittee(toCommittee(leaf));
+    if (marketType == MarketType.COMMITTEE) return encodeCommittee(toCommittee(leaf));
+    return encodeExpiry(toExpiry(leaf));
 }
 
 /// @dev Whether another leaf stands in place of the witness' own: leaves are never written to.

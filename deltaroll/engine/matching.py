@@ -34,8 +34,8 @@ from deltaroll.engine.risk import (
     validate_alive,
     validate_slot_unmoved,
 )
-from deltaroll.protocol.arithmetic import is_within_band
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fill import is_within_fill_band
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import (
     AccountId,
@@ -321,8 +321,8 @@ class MatchingEngine:
             except TransitionFault as problem:
                 sweep.dropped.append((maker, problem.fault))
                 return None
-            series, underlying = get_market(state, order.market)
-            if not is_within_band(price, series.mark, underlying.params.fill_band):
+            series, underlying, _ = get_market(state, order.market)
+            if not is_within_fill_band(price, series, underlying):
                 if is_price_against(price, maker.order.is_buy, series, underlying):
                     # It would hold up all trading behind it.
                     sweep.dropped.append((maker, Fault.PRICE_BAND))

@@ -5,36 +5,43 @@ meter.
 """
 
 from enum import Enum
+from typing import NamedTuple
 
 from deltaroll.engine.orders import RestingOrder
-from deltaroll.protocol.arithmetic import is_within_band
 from deltaroll.protocol.codec import (
     EXPIRY_BITS,
     LOTS_BITS,
     NONCE_BITS,
     PRICE_BITS,
 )
-from deltaroll.protocol.constants import SLOT_DEPTH
+from deltaroll.protocol.constants import ORDER_BYTES, SLOT_DEPTH
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fill import (
     compute_account_after,
-    compute_fee,
+    compute_data_fee,
+    compute_fees,
     compute_position_size,
     compute_slot,
+    is_within_fill_band,
+    validate_lifetime,
     validate_order,
 )
+from deltaroll.protocol.funding import compute_accrued
 from deltaroll.protocol.margin import validate_fresh, validate_margin
+from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.signatures import Role, validate_account_signer
-from deltaroll.protocol.state import Meter, State, get_account
+from deltaroll.protocol.state import Meter, State, get_account, set_market
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
     AccountId,
     Address,
+    Expiry,
     Fill,
     MarketId,
     Order,
     Series,
+    SeriesKind,
     SeriesStatus,
     SlotId,
     TimeInForce,
@@ -51,8 +58,17 @@ class Culprit(Enum):
     """The taker's, the market's or nobody's: the taker cannot go on."""
 
 
-def get_market(state: State, market: MarketId) -> tuple[Series, Underlying]:
-    """Return a series and its underlying.
+class Market(NamedTuple):
+    """A series and what its price depends on."""
+
+    series: Series
+    underlying: Underlying
+    expiry: Expiry | None
+    """None for a perpetual without a premium."""
+
+
+def get_market(state: State, market: MarketId) -> Market:
+    """Return a series, as it is stored, with its underlying and expiry.
 
     Raises
     ------
@@ -62,8 +78,11 @@ def get_market(state: State, market: MarketId) -> tuple[Series, Underlying]:
     series = state.markets.get(market)
     if isinstance(series, Series):
         underlying = state.markets.get(series.underlying)
-        if isinstance(underlying, Underlying):
-            return series, underlying
+        expiry = state.markets.get(series.expiry) if series.expiry else None
+        if isinstance(underlying, Underlying) and (
+            series.expiry == 0 or isinstance(expiry, Expiry)
+        ):
+            return Market(series, underlying, expiry if isinstance(expiry, Expiry) else None)
     raise TransitionFault(Fault.UNKNOWN_MARKET)
 
 
@@ -99,7 +118,7 @@ def compute_fillable(state: State, resting: RestingOrder) -> int:
 def is_price_against(price: int, is_buy: bool, series: Series, underlying: Underlying) -> bool:
     """Return whether a price lies beyond the band around the mark on the side that hurts its own
     order: a bid above it, an ask below it."""
-    if is_within_band(price, series.mark, underlying.params.fill_band):
+    if is_within_fill_band(price, series, underlying):
         return False
     return price > series.mark if is_buy else price < series.mark
 
@@ -155,19 +174,23 @@ def validate_slot_unmoved(state: State, resting: RestingOrder) -> None:
         raise TransitionFault(Fault.ORDER_OVERFILL)
 
 
-def validate_market(state: State, market: MarketId) -> Underlying:
-    """Check that a series trades now; return its underlying.
+def validate_market(state: State, market: MarketId) -> Market:
+    """Check that a series trades now; return it.
 
     Raises
     ------
     TransitionFault
         UNKNOWN_MARKET, INACTIVE, HALTED, STALE_MARK.
     """
-    series, underlying = get_market(state, market)
+    found = get_market(state, market)
+    series, underlying, expiry = found
+    clock = state.globals.clock
     if series.status != SeriesStatus.ACTIVE:
         raise TransitionFault(Fault.INACTIVE)
-    validate_fresh(series, underlying, state.globals.clock)
-    return underlying
+    if series.kind != SeriesKind.PERPETUAL and expiry is not None and clock >= expiry.time:
+        raise TransitionFault(Fault.INACTIVE)
+    validate_fresh(series, underlying, expiry, clock)
+    return found
 
 
 def validate_admission(
@@ -184,12 +207,12 @@ def validate_admission(
     ------
     TransitionFault
         In this order: UNKNOWN_MARKET, INACTIVE, HALTED, STALE_MARK, UNKNOWN_ACCOUNT, ORDER_EXPIRED,
-        ORDER_EPOCH, BAD_SIGNATURE, OUT_OF_RANGE, ZERO_AMOUNT, TICK; ORDER_NONCE unless above the
-        slot's and `last_nonce`; TIME_IN_FORCE when an immediate order is post-only; REDUCE_ONLY
-        when there is nothing to reduce.
+        ORDER_EPOCH, BAD_SIGNATURE, OUT_OF_RANGE, ZERO_AMOUNT, TICK; ORDER_EXPIRED when it would
+        outlive its option; ORDER_NONCE unless above the slot's and `last_nonce`; TIME_IN_FORCE
+        when an immediate order is post-only; REDUCE_ONLY when there is nothing to reduce.
     """
     clock = state.globals.clock
-    underlying = validate_market(state, order.market)
+    series, underlying, expiry = validate_market(state, order.market)
     account = get_holder(state, account_id)
     if signer == ZERO_ADDRESS:
         # An account without a trading key names zero, which nobody signs for.
@@ -199,6 +222,7 @@ def validate_admission(
     slots = state.slots.get(account_id)
     slot = None if slots is None else slots.get(slot_id)
     validate_order(order, slot, underlying.params.tick)
+    validate_lifetime(order, series, expiry)
     if order.nonce <= last_nonce:
         raise TransitionFault(Fault.ORDER_NONCE)
     if order.post_only and order.time_in_force != TimeInForce.GTC:
@@ -208,33 +232,55 @@ def validate_admission(
     return account
 
 
-def validate_trade(
-    state: State,
-    account: Account,
-    order: Order,
-    lots: int,
-    price: int,
-    series: Series,
-    fee_rate: int,
-) -> None:
-    """Check one side of a trade: the account after it, and its margin.
+def compute_maker_fee(state: State, resting: RestingOrder, lots: int, price: int) -> int:
+    """Return what an order pays when it is filled as a maker: fee or rebate, and its bytes on L1
+    with its first fill.
 
     Raises
     ------
     TransitionFault
-        REDUCE_ONLY, POSITION_LIMIT, OUT_OF_RANGE, MARGIN, OVERWEIGHT; UNKNOWN_MARKET, HALTED,
-        STALE_MARK of any series held.
+        UNKNOWN_MARKET.
     """
-    notional = price * lots
-    cash = (-notional if order.is_buy else notional) - compute_fee(notional, fee_rate)
-    after = compute_account_after(
-        account, order.market, lots if order.is_buy else -lots, cash, series, order.reduce_only
-    )
-    validate_margin(state, account, after, state.globals.clock)
+    series, underlying, _ = get_market(state, resting.order.market)
+    fee, _ = compute_fees(series, underlying, price, lots)
+    if resting.posted:
+        return fee
+    return fee + compute_data_fee(state, underlying.params, ORDER_BYTES)
 
 
-def validate_side(state: State, fill: Fill, resting: RestingOrder, price: int, rate: int) -> None:
-    """Check one side of a fill by itself, on the open meter.
+def validate_trade(state: State, resting: RestingOrder, lots: int, price: int, fee: int) -> None:
+    """Check one side of a trade: the account after it, and its margin.
+
+    The state is as a fill would have made it by then, what has settled is cash and funding is
+    accrued, and afterwards as it was.
+
+    Raises
+    ------
+    TransitionFault
+        UNKNOWN_ACCOUNT, REDUCE_ONLY, POSITION_LIMIT, OUT_OF_RANGE, MARGIN, OVERWEIGHT;
+        UNKNOWN_MARKET, HALTED, STALE_MARK of any series held.
+    """
+    order = resting.order
+    clock = state.globals.clock
+    state.begin()
+    try:
+        stored, underlying, _ = get_market(state, order.market)
+        series = compute_accrued(stored, underlying.params, clock)
+        if series is not stored:
+            set_market(state, order.market, series)
+        account = process_realise(state, resting.account, get_holder(state, resting.account))
+        notional = price * lots
+        cash = (-notional if order.is_buy else notional) - fee
+        after = compute_account_after(
+            account, order.market, lots if order.is_buy else -lots, cash, series, order.reduce_only
+        )
+        validate_margin(state, account, after, clock)
+    finally:
+        state.rollback()
+
+
+def validate_maker(state: State, fill: Fill, resting: RestingOrder) -> None:
+    """Check the maker's side of a fill by itself, on the open meter.
 
     Raises
     ------
@@ -242,9 +288,9 @@ def validate_side(state: State, fill: Fill, resting: RestingOrder, price: int, r
         UNKNOWN_ACCOUNT; what `compute_slot` and `validate_trade` raise.
     """
     order = resting.order
-    series, underlying = get_market(state, order.market)
+    series, underlying, expiry = get_market(state, order.market)
     account = get_account(state, resting.account)
-    compute_slot(
+    slot = compute_slot(
         state,
         fill,
         resting.account,
@@ -254,7 +300,9 @@ def validate_side(state: State, fill: Fill, resting: RestingOrder, price: int, r
         order.is_buy,
         underlying.params.tick,
     )
-    validate_trade(state, account, order, fill.lots, price, series, rate)
+    validate_lifetime(slot.order, series, expiry)
+    fee = compute_maker_fee(state, resting, fill.lots, order.price)
+    validate_trade(state, resting, fill.lots, order.price, fee)
 
 
 def find_culprit(
@@ -268,12 +316,12 @@ def find_culprit(
     meter = state.meter
     state.meter = Meter()
     try:
-        underlying = validate_market(state, fill.market)
+        validate_market(state, fill.market)
     except TransitionFault as problem:
         return Culprit.TAKER, problem.fault
     else:
         try:
-            validate_side(state, fill, maker, maker.order.price, underlying.params.maker_fee)
+            validate_maker(state, fill, maker)
         except TransitionFault as problem:
             return Culprit.MAKER, problem.fault
         return Culprit.TAKER, fault

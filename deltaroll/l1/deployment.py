@@ -106,7 +106,7 @@ def deploy(
     nonce = deployer.nonce
     bridge = str(deployer.get_deployment_address(nonce + 1))
     inbox = str(deployer.get_deployment_address(nonce + 2))
-    prover = str(deployer.get_deployment_address(nonce + 6))
+    prover = str(deployer.get_deployment_address(nonce + 9))
     entries: dict[str, ContractEntry] = {}
 
     def create(name: str, *arguments: object) -> str:
@@ -133,7 +133,10 @@ def deploy(
         hash_globals(EMPTY_GLOBALS),
     )
     _expect("RollupInbox", inbox, create("RollupInbox", configuration))
-    executor = create("TransitionExecutor")
+    option_pricer = create("OptionPricer")
+    market_executor = create("MarketExecutor")
+    account_executor = create("AccountExecutor")
+    executor = create("TransitionExecutor", market_executor, account_executor, option_pricer)
     transition_verifier = create("TransitionVerifier", executor)
     signature_verifier = create("SignatureVerifier")
     _expect(

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from deltaroll.node.follower import Follower
+from deltaroll.protocol.margin import compute_equity_of
 from deltaroll.protocol.state import State
-from deltaroll.protocol.types import MessageKind, Series
+from deltaroll.protocol.types import MessageKind, Series, SeriesStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +56,26 @@ def compute_equity(state: State) -> int:
         for position in account.positions:
             series = state.markets[position.series]
             assert isinstance(series, Series)
-            total += position.size * (series.mark - (series.carry - position.snapshot))
+            total += compute_equity_of(position.size, position.snapshot, series)
     return total
 
 
 def count_open_sizes(state: State) -> int:
-    """Return how many series have sizes that do not sum to zero, or longs other than open
-    interest.
+    """Return how many series that live have sizes that do not sum to zero, or longs other than
+    their open interest; of settled ones, sizes other than what is left of theirs.
     """
     net: dict[int, int] = {}
     long: dict[int, int] = {}
+    gross: dict[int, int] = {}
     for account in state.accounts.values():
         for position in account.positions:
             net[position.series] = net.get(position.series, 0) + position.size
             long[position.series] = long.get(position.series, 0) + max(0, position.size)
+            gross[position.series] = gross.get(position.series, 0) + abs(position.size)
     return sum(
-        net.get(market, 0) != 0 or long.get(market, 0) != leaf.open_interest
+        gross.get(market, 0) != leaf.open_interest
+        if leaf.status == SeriesStatus.SETTLED
+        else net.get(market, 0) != 0 or long.get(market, 0) != leaf.open_interest
         for market, leaf in state.markets.items()
         if isinstance(leaf, Series)
     )

@@ -11,11 +11,19 @@ from deltaroll.protocol.state import State, charge, reset_meter
 from deltaroll.protocol.transition import Progress, process_chunk_start, process_transaction
 from deltaroll.protocol.types import (
     Context,
+    DataFee,
+    Distress,
     Fill,
+    Fund,
+    Liquidate,
+    List,
     Mark,
     Observe,
     Queue,
     SetTradingKey,
+    Socialise,
+    Surface,
+    Sweep,
     Timestamp,
     Transaction,
     Transfer,
@@ -33,6 +41,14 @@ ENCODED_BOUND = {
     SetTradingKey: 64,
     Observe: 224,
     Mark: 8,
+    Surface: 80,
+    List: 8,
+    Fund: 8,
+    Sweep: 8,
+    Distress: 8,
+    Liquidate: 40,
+    Socialise: 8,
+    DataFee: 10,
 }
 """Bytes that a transaction may add to a chunk's data at most, its table entries included."""
 
@@ -96,7 +112,7 @@ class ChunkBuilder:
         chunk.progress = progress
         chunk.transactions.append(transaction)
         chunk.signatures.extend(signatures)
-        if isinstance(transaction, Queue | SetTradingKey):
+        if isinstance(transaction, Queue | SetTradingKey | List):
             chunk.keys_changed = True
 
     def begin(self) -> None:

@@ -5,12 +5,14 @@ import msgspec
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    Liquidate,
     MarketId,
     Message,
     Observation,
     Order,
     SetTradingKey,
     SlotId,
+    Surface,
     TimeInForce,
     Timestamp,
     Transfer,
@@ -106,6 +108,68 @@ class ObserveEntry(msgspec.Struct, frozen=True, tag="observe", array_like=True):
     signatures: list[bytes]
 
 
+class SurfaceEntry(msgspec.Struct, frozen=True, tag="surface", array_like=True):
+    """A volatility surface with the signatures of the members whose bits are set."""
+
+    market: int
+    signers: int
+    ratio: int
+    rate: int
+    a: int
+    b: int
+    rho: int
+    m: int
+    sigma: int
+    time: int
+    signatures: list[bytes]
+
+    def to_surface(self) -> Surface:
+        """Return the surface."""
+        return Surface(
+            MarketId(self.market),
+            self.signers,
+            self.ratio,
+            self.rate,
+            self.a,
+            self.b,
+            self.rho,
+            self.m,
+            self.sigma,
+            Timestamp(self.time),
+        )
+
+
+class LiquidateEntry(msgspec.Struct, frozen=True, tag="liquidate", array_like=True):
+    """A signed bid for a share of a distressed account."""
+
+    account: int
+    target: int
+    share: int
+    reward: int
+    nonce: int
+    signature: bytes
+
+    def to_liquidate(self) -> Liquidate:
+        """Return the liquidation."""
+        return Liquidate(
+            AccountId(self.account), AccountId(self.target), self.share, self.reward, self.nonce
+        )
+
+
+class PokeEntry(msgspec.Struct, frozen=True, tag="poke", array_like=True):
+    """Somebody asks for a transaction that nobody signs: its kind, and what it names."""
+
+    kind: int
+    subject: int
+    detail: int
+
+
+class DataFeeEntry(msgspec.Struct, frozen=True, tag="data_fee", array_like=True):
+    """What L1 asks for data has changed: the smoothed base fee of the posted head."""
+
+    level: int
+
+
 class ClockEntry(msgspec.Struct, frozen=True, tag="clock", array_like=True):
     """L1 time has moved."""
 
@@ -134,6 +198,10 @@ Entry = (
     | WithdrawEntry
     | KeyEntry
     | ObserveEntry
+    | SurfaceEntry
+    | LiquidateEntry
+    | PokeEntry
+    | DataFeeEntry
     | ClockEntry
     | MessageEntry
     | SealEntry
@@ -152,7 +220,11 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(encoding: bytes) -> Entry:
     """Return the entry; msgspec.DecodeError for bytes that are none."""
-    entry: Entry = _decoder.decode(encoding)
+    try:
+        entry: Entry = _decoder.decode(encoding)
+    except UnicodeDecodeError as problem:
+        # A tag that is no text.
+        raise msgspec.DecodeError(str(problem)) from problem
     return entry
 
 

@@ -5,7 +5,7 @@ functions of the log. Callers acknowledge nothing before `flush` has returned.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import structlog
@@ -16,12 +16,16 @@ from deltaroll.node.entries import (
     CancelAllEntry,
     CancelEntry,
     ClockEntry,
+    DataFeeEntry,
     Entry,
     KeyEntry,
+    LiquidateEntry,
     MessageEntry,
     ObserveEntry,
     OrderEntry,
+    PokeEntry,
     SealEntry,
+    SurfaceEntry,
     TransferEntry,
     WithdrawEntry,
     decode_entry,
@@ -33,15 +37,29 @@ from deltaroll.node.entries import (
     to_order_entry,
 )
 from deltaroll.node.store import SealedChunk, Store, StoreError
+from deltaroll.node.upkeep import (
+    compute_pair_mark,
+    is_mark_due,
+    is_markable,
+    iterate_distress,
+    iterate_listings,
+    iterate_marks,
+    iterate_stale,
+    iterate_surfaced,
+    iterate_sweeps,
+)
 from deltaroll.protocol.codec import (
     ACTION_NONCE_BITS,
     AGE_BITS,
     CLOCK_BITS,
+    COUNT_BITS,
     EPOCH_BITS,
     EXPIRY_BITS,
+    FRACTION_BITS,
     LOTS_BITS,
     NONCE_BITS,
     PRICE_BITS,
+    SHARE_BITS,
 )
 from deltaroll.protocol.constants import (
     ACCOUNT_DEPTH,
@@ -63,6 +81,12 @@ from deltaroll.protocol.state import State, reset_meter
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    DataFee,
+    Distress,
+    Expiry,
+    Fund,
+    Kind,
+    Liquidate,
     Mark,
     MarketId,
     Message,
@@ -71,10 +95,14 @@ from deltaroll.protocol.types import (
     Order,
     Queue,
     Series,
-    SeriesStatus,
+    SeriesKind,
     SetTradingKey,
     SlotId,
+    Socialise,
+    Surface,
+    Sweep,
     Timestamp,
+    Transaction,
     Transfer,
     Underlying,
     Withdraw,
@@ -83,6 +111,9 @@ from deltaroll.protocol.types import (
 log = structlog.get_logger(__name__)
 
 ADDRESS_BYTES = 20
+LEAST_DATA_FEE = 300
+"""Wei a gas. Where L1 asks for less, data is free: so small a level may fall to less than a quarter
+within ten batches, and a fee that was legal when it was set would not be when it is posted."""
 
 
 class RejectedError(Exception):
@@ -138,7 +169,7 @@ def validate_action(action: Transfer | Withdraw | SetTradingKey) -> None:
     match action:
         case Transfer():
             validate_range("sender", action.sender, 1, ACCOUNT_DEPTH)
-            validate_range("recipient", action.recipient, 1, ACCOUNT_DEPTH)
+            validate_range("recipient", action.recipient, 0, ACCOUNT_DEPTH)
         case Withdraw():
             validate_range("account", action.account, 1, ACCOUNT_DEPTH)
             validate_address("recipient", action.recipient)
@@ -175,6 +206,46 @@ def validate_observations(
         if entry.time > clock:
             raise RejectedError(f"time: {entry.time} is after the clock {clock}", Fault.QUORUM)
         validate_range("age", clock - entry.time, 0, AGE_BITS)
+
+
+def validate_surface_fields(surface: Surface, clock: Timestamp) -> None:
+    """Check that a surface has a place in the codec.
+
+    Raises
+    ------
+    RejectedError
+    """
+    validate_range("market", surface.market, 1, MARKET_DEPTH)
+    validate_range("signers", surface.signers, 1, MAX_SIGNERS)
+    validate_range("ratio", surface.ratio, 1, FRACTION_BITS)
+    for name in ("rate", "a", "b", "rho", "m", "sigma"):
+        validate_range(f"|{name}|", abs(getattr(surface, name)), 0, FRACTION_BITS)
+    if surface.time > clock:
+        raise RejectedError(f"time: {surface.time} is after the clock {clock}", Fault.QUORUM)
+    validate_range("age", clock - surface.time, 0, AGE_BITS)
+
+
+def to_poke(entry: PokeEntry) -> Transaction:
+    """Return the transaction that a poke asks for.
+
+    Raises
+    ------
+    ValueError
+        When its kind is not one that anybody may ask for.
+    """
+    match entry.kind:
+        case Kind.MARK:
+            return Mark(MarketId(entry.subject), entry.detail)
+        case Kind.FUND:
+            return Fund(MarketId(entry.subject))
+        case Kind.SWEEP:
+            return Sweep(AccountId(entry.subject))
+        case Kind.DISTRESS:
+            return Distress(AccountId(entry.subject))
+        case Kind.SOCIALISE:
+            return Socialise(AccountId(entry.subject))
+        case _:
+            raise ValueError(f"kind: nobody may ask for {entry.kind}")
 
 
 class Sequencer:
@@ -308,17 +379,9 @@ class Sequencer:
         clock = self.clock
         validate_observations(market, observations, clock)
         observe = Observe(market, observations)
-        meter = self.state.meter
-        reset_meter(self.state)
-        try:
-            for request, signature in zip(compute_requests(observe), signatures, strict=True):
-                validate_signature(self.state, request, signature, self.domain, clock)
-        except TransitionFault as problem:
-            raise RejectedError(
-                "observation: not signed by the committee member", problem.fault
-            ) from None
-        finally:
-            self.state.meter = meter
+        self._validate_signatures(
+            observe, signatures, "observation: not signed by the committee member"
+        )
         receipt = self._process(
             ObserveEntry(
                 market,
@@ -328,9 +391,89 @@ class Sequencer:
                 list(signatures),
             )
         )
-        if receipt.fault != Fault.NONE:
-            raise RejectedError(f"observe: refused: {receipt.fault.name}", receipt.fault)
-        return receipt
+        return self._accept("observe", receipt)
+
+    def surface(self, surface: Surface, signatures: tuple[bytes, ...]) -> Receipt:
+        """Take a signed volatility surface of an expiry.
+
+        Raises
+        ------
+        RejectedError
+            When it is malformed, a signature is not its member's, or the protocol refuses it.
+        """
+        validate_surface_fields(surface, self.clock)
+        if len(signatures) != surface.signers.bit_count():
+            raise RejectedError(
+                f"signatures: {len(signatures)} for {surface.signers.bit_count()} signers",
+                Fault.SIGNATURE_COUNT,
+            )
+        self._validate_signatures(surface, signatures, "surface: not signed by a committee member")
+        entry = SurfaceEntry(
+            surface.market,
+            surface.signers,
+            surface.ratio,
+            surface.rate,
+            surface.a,
+            surface.b,
+            surface.rho,
+            surface.m,
+            surface.sigma,
+            surface.time,
+            list(signatures),
+        )
+        return self._accept("surface", self._process(entry))
+
+    def liquidate(self, liquidate: Liquidate, signature: bytes) -> Receipt:
+        """Take over a share of an account in distress.
+
+        Raises
+        ------
+        RejectedError
+            When it is malformed, badly signed, or the protocol refuses it.
+        """
+        validate_range("account", liquidate.account, 1, ACCOUNT_DEPTH)
+        validate_range("target", liquidate.target, 0, ACCOUNT_DEPTH)
+        validate_range("share", liquidate.share, 1, SHARE_BITS)
+        validate_range("reward", liquidate.reward, 0, SHARE_BITS)
+        validate_range("nonce", liquidate.nonce, 1, ACTION_NONCE_BITS)
+        self._validate_signatures(
+            liquidate, (signature,), f"signature: not by a trader of account {liquidate.account}"
+        )
+        entry = LiquidateEntry(
+            liquidate.account,
+            liquidate.target,
+            liquidate.share,
+            liquidate.reward,
+            liquidate.nonce,
+            signature,
+        )
+        return self._accept("liquidate", self._process(entry))
+
+    def poke(self, kind: Kind, subject: int, detail: int = 0) -> Receipt:
+        """Do what anybody may ask for: a Mark (of `detail` series), Fund, Sweep, Distress or
+        Socialise.
+
+        Raises
+        ------
+        RejectedError
+            When nobody may ask for it, or the protocol refuses it.
+        """
+        entry = PokeEntry(kind, subject, detail)
+        if kind == Kind.MARK:
+            validate_range("market", subject, 1, MARKET_DEPTH)
+            validate_range("count", detail, 1, COUNT_BITS)
+        elif kind == Kind.FUND:
+            validate_range("market", subject, 1, MARKET_DEPTH)
+        elif kind in (Kind.SWEEP, Kind.DISTRESS, Kind.SOCIALISE):
+            validate_range("account", subject, 0, ACCOUNT_DEPTH)
+        else:
+            raise RejectedError(f"kind: nobody may ask for {kind.name}", Fault.UNKNOWN_KIND)
+        return self._accept(kind.name.lower(), self._process(entry))
+
+    def set_data_fee(self, level: int) -> None:
+        """Follow the smoothed base fee of the posted head; the same level changes nothing."""
+        if level != self.state.globals.base_fee_level:
+            self._process(DataFeeEntry(level))
 
     def set_clock(self, time: int) -> None:
         """Follow L1 time; a time that is not later changes nothing."""
@@ -361,6 +504,29 @@ class Sequencer:
         """Make everything so far durable: only now may it be acknowledged."""
         self.store.flush()
 
+    def _validate_signatures(
+        self, transaction: Transaction, signatures: tuple[bytes, ...], problem: str
+    ) -> None:
+        meter = self.state.meter
+        reset_meter(self.state)
+        try:
+            for request, signature in zip(compute_requests(transaction), signatures, strict=True):
+                if len(signature) != SIGNATURE_BYTES:
+                    raise RejectedError(
+                        f"signature: {len(signature)} bytes instead of {SIGNATURE_BYTES}",
+                        Fault.BAD_SIGNATURE,
+                    )
+                validate_signature(self.state, request, signature, self.domain, self.clock)
+        except TransitionFault as fault:
+            raise RejectedError(problem, fault.fault) from None
+        finally:
+            self.state.meter = meter
+
+    def _accept(self, name: str, receipt: Receipt) -> Receipt:
+        if receipt.fault != Fault.NONE:
+            raise RejectedError(f"{name}: refused: {receipt.fault.name}", receipt.fault)
+        return receipt
+
     def _recover(self, struct_hash: bytes, signature: bytes) -> Address:
         if len(signature) != SIGNATURE_BYTES:
             raise RejectedError(
@@ -379,6 +545,7 @@ class Sequencer:
         fault = Fault.NONE
         match entry:
             case OrderEntry():
+                self._refresh(MarketId(entry.market))
                 execution = self.engine.submit(
                     AccountId(entry.account),
                     SlotId(entry.slot),
@@ -398,9 +565,19 @@ class Sequencer:
                     self.engine.drop_stale(AccountId(entry.account))
             case ObserveEntry():
                 fault = self._apply_observe(entry)
+            case SurfaceEntry():
+                fault = self._apply_surface(entry)
+            case LiquidateEntry():
+                fault = self._execute(entry.to_liquidate(), (entry.signature,))
+            case PokeEntry():
+                fault = self._execute(to_poke(entry), ())
+            case DataFeeEntry():
+                self._apply_data_fee(entry)
             case ClockEntry():
                 self._builder.move_clock(Timestamp(entry.time))
                 self.engine.expire(self._builder.clock)
+                for listing in iterate_listings(self.state):
+                    self._execute(listing, ())
             case MessageEntry():
                 fault = self._apply_message(entry)
             case SealEntry():
@@ -409,7 +586,7 @@ class Sequencer:
 
     def _execute(
         self,
-        transaction: Transfer | Withdraw | SetTradingKey | Observe | Mark | Queue,
+        transaction: Transaction,
         signatures: tuple[bytes, ...],
     ) -> Fault:
         for attempt in range(2):
@@ -428,21 +605,43 @@ class Sequencer:
         fault = self._execute(Observe(market, to_observations(entry)), tuple(entry.signatures))
         if fault == Fault.NONE:
             self._mark_all(market)
+            for sweep in iterate_sweeps(self.state):
+                self._execute(sweep, ())
+            for distress in iterate_distress(self.state):
+                self._execute(distress, ())
+        return fault
+
+    def _apply_surface(self, entry: SurfaceEntry) -> Fault:
+        fault = self._execute(entry.to_surface(), tuple(entry.signatures))
+        if fault == Fault.NONE:
+            for mark in iterate_surfaced(self.state, MarketId(entry.market)):
+                self._execute(mark, ())
         return fault
 
     def _mark_all(self, underlying: MarketId) -> None:
-        leaf = self.state.markets.get(underlying)
-        if not isinstance(leaf, Underlying) or leaf.pending_index != 0:
+        for mark in iterate_marks(self.state, underlying):
+            self._execute(mark, ())
+
+    def _refresh(self, market: MarketId) -> None:
+        """Mark an option that somebody wants to trade, when its mark is stale."""
+        series = self.state.markets.get(market)
+        if not isinstance(series, Series) or series.kind == SeriesKind.PERPETUAL:
             return
-        for market in sorted(self.state.markets):
-            series = self.state.markets[market]
-            # A series that trades no more is marked while somebody holds it: margin depends on it.
-            if (
-                isinstance(series, Series)
-                and series.underlying == underlying
-                and (series.status == SeriesStatus.ACTIVE or series.open_interest != 0)
-            ):
-                self._execute(Mark(market, 1), ())
+        underlying = self.state.markets.get(series.underlying)
+        expiry = self.state.markets.get(series.expiry)
+        if not isinstance(underlying, Underlying) or not isinstance(expiry, Expiry):
+            return
+        if is_mark_due(series, underlying, expiry, self.clock) and is_markable(
+            series, underlying, expiry, self.clock
+        ):
+            self._execute(compute_pair_mark(self.state, market), ())
+
+    def _apply_data_fee(self, entry: DataFeeEntry) -> None:
+        # Levels come from L1 headers, which the live state does not see: this is what it is told.
+        self.state.globals = replace(self.state.globals, base_fee_level=entry.level)
+        fee = 0 if entry.level < LEAST_DATA_FEE else min(entry.level, (1 << FRACTION_BITS) - 1)
+        if fee != self.state.globals.data_fee:
+            self._execute(DataFee(fee), ())
 
     def _apply_message(self, entry: MessageEntry) -> Fault:
         message = to_message(entry)
@@ -450,10 +649,12 @@ class Sequencer:
         skipped = self.state.globals.skipped
         fault = self._execute(Queue(), ())
         if fault == Fault.STALE_MARK:
-            # A forced request may not be served on stale marks: renew every one that can be.
+            # A forced request may not be served on stale marks: renew every one that is needed.
             for market in sorted(self.state.markets):
                 if isinstance(self.state.markets[market], Underlying):
                     self._mark_all(market)
+            fault = self._execute(Queue(), ())
+        while fault == Fault.STALE_MARK and self._mark_touched():
             fault = self._execute(Queue(), ())
         if fault != Fault.NONE:
             raise StoreError(f"message {entry.index} cannot be consumed: {fault.name}")
@@ -462,6 +663,15 @@ class Sequencer:
         if self.state.globals.skipped != skipped:
             log.info("message_skipped", index=entry.index, kind=entry.kind)
         return Fault.NONE
+
+    def _mark_touched(self) -> bool:
+        """Mark what is stale among the leaves that the open chunk has touched, a message that could
+        not be served included: it may ask for an option that nobody holds. Return whether anything
+        was renewed.
+        """
+        marks = list(iterate_stale(self.state, self.state.meter.markets))
+        faults = [self._execute(mark, ()) for mark in marks]
+        return Fault.NONE in faults
 
     def _on_seal(self, chunk: SealedChunk) -> None:
         if not self._replaying:

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from deltaroll.protocol.constants import INSURANCE_ACCOUNT
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.margin import validate_initial_margin
+from deltaroll.protocol.realise import add_insurance, process_realise
 from deltaroll.protocol.state import (
     State,
     get_account,
@@ -37,7 +39,8 @@ def validate_nonce(account: Account, nonce: int) -> None:
 
 
 def process_transfer(state: State, transfer: Transfer) -> None:
-    """Move cash from one account to another; the sender's margin must allow it.
+    """Move cash from one account to another; the sender's margin must allow it. What is sent to the
+    insurance fund's account is the fund's.
 
     Raises
     ------
@@ -50,15 +53,19 @@ def process_transfer(state: State, transfer: Transfer) -> None:
     if transfer.sender == transfer.recipient:
         raise TransitionFault(Fault.SELF_TRANSFER)
     sender = get_account(state, transfer.sender)
-    recipient = get_account(state, transfer.recipient)
     validate_nonce(sender, transfer.nonce)
+    sender = process_realise(state, transfer.sender, sender)
     sender_after = replace(sender, cash=sender.cash - transfer.amount, nonce=transfer.nonce)
-    recipient_after = replace(recipient, cash=recipient.cash + transfer.amount)
     validate_account(sender_after)
-    validate_account(recipient_after)
+    if transfer.recipient == INSURANCE_ACCOUNT:
+        add_insurance(state, transfer.amount, 0)
+    else:
+        recipient = get_account(state, transfer.recipient)
+        recipient_after = replace(recipient, cash=recipient.cash + transfer.amount)
+        validate_account(recipient_after)
+        set_account(state, transfer.recipient, recipient_after)
     validate_initial_margin(state, sender_after, state.globals.clock)
     set_account(state, transfer.sender, sender_after)
-    set_account(state, transfer.recipient, recipient_after)
 
 
 def process_withdraw(state: State, withdraw: Withdraw) -> None:
@@ -76,6 +83,7 @@ def process_withdraw(state: State, withdraw: Withdraw) -> None:
         raise TransitionFault(Fault.BAD_RECIPIENT)
     account = get_account(state, withdraw.account)
     validate_nonce(account, withdraw.nonce)
+    account = process_realise(state, withdraw.account, account)
     after = replace(account, cash=account.cash - withdraw.amount, nonce=withdraw.nonce)
     validate_account(after)
     validate_initial_margin(state, after, state.globals.clock)

@@ -24,8 +24,13 @@ from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    DataFee,
+    Distress,
     Fill,
+    Fund,
     Kind,
+    Liquidate,
+    List,
     Mark,
     MarketId,
     Observation,
@@ -34,6 +39,9 @@ from deltaroll.protocol.types import (
     Queue,
     SetTradingKey,
     SlotId,
+    Socialise,
+    Surface,
+    Sweep,
     TimeInForce,
     Timestamp,
     Transaction,
@@ -57,6 +65,11 @@ ADDRESS_BITS = 160
 AGE_BITS = 15
 COUNT_BITS = 7
 """Series of one Mark beyond the first: at most 127 more."""
+FRACTION_BITS = 63
+"""Absolute value of a Q48 number."""
+OFFSET_BITS = 8
+SHARE_BITS = 20
+"""Parts per million."""
 
 
 @dataclass(slots=True)
@@ -242,6 +255,72 @@ def decode_mark(decoder: Decoder) -> Mark:
     return Mark(market, decode_number(decoder.reader, COUNT_BITS) + 1)
 
 
+def decode_signed(reader: BitReader, width: int) -> int:
+    """Read a sign bit, then an absolute value below 2^width.
+
+    Raises
+    ------
+    TransitionFault
+        TRUNCATED; NON_CANONICAL, also for a negative zero.
+    """
+    is_negative = decode_bits(reader, 1) == 1
+    value = decode_number(reader, width)
+    if is_negative and value == 0:
+        raise TransitionFault(Fault.NON_CANONICAL)
+    return -value if is_negative else value
+
+
+def decode_surface(decoder: Decoder) -> Surface:
+    """Read a surface: expiry, bitmap of members, forward ratio, rate, five parameters, age.
+
+    An age is seconds before the chunk's clock; one older than the clock itself is NON_CANONICAL.
+    """
+    reader = decoder.reader
+    market = decode_market(decoder)
+    signers = decode_bits(reader, MAX_SIGNERS)
+    ratio = decode_number(reader, FRACTION_BITS)
+    rate = decode_signed(reader, FRACTION_BITS)
+    a = decode_signed(reader, FRACTION_BITS)
+    b = decode_signed(reader, FRACTION_BITS)
+    rho = decode_signed(reader, FRACTION_BITS)
+    m = decode_signed(reader, FRACTION_BITS)
+    sigma = decode_signed(reader, FRACTION_BITS)
+    age = decode_number(reader, AGE_BITS)
+    if age > decoder.clock:
+        raise TransitionFault(Fault.NON_CANONICAL)
+    time = Timestamp(decoder.clock - age)
+    return Surface(market, signers, ratio, rate, a, b, rho, m, sigma, time)
+
+
+def decode_list(decoder: Decoder) -> List:
+    """Read a listing: underlying, how many expiries ahead."""
+    market = decode_market(decoder)
+    return List(market, decode_number(decoder.reader, OFFSET_BITS))
+
+
+def decode_liquidate(decoder: Decoder) -> Liquidate:
+    """Read a liquidation: liquidator, target, share, least reward, nonce."""
+    account = decode_account(decoder)
+    target = decode_account(decoder)
+    share = decode_number(decoder.reader, SHARE_BITS)
+    reward = decode_number(decoder.reader, SHARE_BITS)
+    nonce = decode_number(decoder.reader, ACTION_NONCE_BITS)
+    return Liquidate(account, target, share, reward, nonce)
+
+
+def decode_data_fee(decoder: Decoder) -> DataFee:
+    """Read a price of data: four zero bits, the fee.
+
+    Raises
+    ------
+    TransitionFault
+        TRUNCATED, NON_CANONICAL; UNKNOWN_KIND for other bits: they are kept for kinds to come.
+    """
+    if decode_bits(decoder.reader, KIND_BITS) != 0:
+        raise TransitionFault(Fault.UNKNOWN_KIND)
+    return DataFee(decode_number(decoder.reader, FRACTION_BITS))
+
+
 def decode_end(decoder: Decoder) -> None:
     """Check what follows the end mark: zero padding and nothing else, every table entry used.
 
@@ -288,6 +367,22 @@ def decode_transaction(decoder: Decoder) -> Transaction | None:
             return decode_observe(decoder)
         case Kind.MARK:
             return decode_mark(decoder)
+        case Kind.SURFACE:
+            return decode_surface(decoder)
+        case Kind.LIST:
+            return decode_list(decoder)
+        case Kind.FUND:
+            return Fund(decode_market(decoder))
+        case Kind.SWEEP:
+            return Sweep(decode_account(decoder))
+        case Kind.DISTRESS:
+            return Distress(decode_account(decoder))
+        case Kind.LIQUIDATE:
+            return decode_liquidate(decoder)
+        case Kind.SOCIALISE:
+            return Socialise(decode_account(decoder))
+        case Kind.DATA_FEE:
+            return decode_data_fee(decoder)
         case _:
             raise TransitionFault(Fault.UNKNOWN_KIND)
 
@@ -326,11 +421,13 @@ def compute_tables(
                 markets.add(transaction.market)
             case Transfer():
                 accounts.update((transaction.sender, transaction.recipient))
-            case Withdraw() | SetTradingKey():
+            case Withdraw() | SetTradingKey() | Sweep() | Distress() | Socialise():
                 accounts.add(transaction.account)
-            case Observe() | Mark():
+            case Liquidate():
+                accounts.update((transaction.account, transaction.target))
+            case Observe() | Mark() | Surface() | List() | Fund():
                 markets.add(transaction.market)
-            case Queue():
+            case Queue() | DataFee():
                 pass
     return sorted(accounts), sorted(markets)
 
@@ -345,6 +442,12 @@ def encode_order(writer: BitWriter, order: Order, clock: Timestamp) -> None:
     encode_bits(writer, order.time_in_force, 2)
     encode_bits(writer, order.post_only, 1)
     encode_bits(writer, order.reduce_only, 1)
+
+
+def encode_signed(writer: BitWriter, value: int, width: int) -> None:
+    """Append what `decode_signed` reads; ValueError when it does not fit."""
+    encode_bits(writer, value < 0, 1)
+    encode_number(writer, abs(value), width)
 
 
 def encode_chunk(clock: Timestamp, transactions: Sequence[Transaction]) -> bytes:
@@ -420,5 +523,47 @@ def encode_chunk(clock: Timestamp, transactions: Sequence[Transaction]) -> bytes
                 encode_bits(writer, Kind.MARK, KIND_BITS)
                 put_market(transaction.market)
                 encode_number(writer, transaction.count - 1, COUNT_BITS)
+            case Surface():
+                encode_bits(writer, Kind.SURFACE, KIND_BITS)
+                put_market(transaction.market)
+                encode_bits(writer, transaction.signers, MAX_SIGNERS)
+                encode_number(writer, transaction.ratio, FRACTION_BITS)
+                for fraction in (
+                    transaction.rate,
+                    transaction.a,
+                    transaction.b,
+                    transaction.rho,
+                    transaction.m,
+                    transaction.sigma,
+                ):
+                    encode_signed(writer, fraction, FRACTION_BITS)
+                encode_number(writer, clock - transaction.time, AGE_BITS)
+            case List():
+                encode_bits(writer, Kind.LIST, KIND_BITS)
+                put_market(transaction.market)
+                encode_number(writer, transaction.offset, OFFSET_BITS)
+            case Fund():
+                encode_bits(writer, Kind.FUND, KIND_BITS)
+                put_market(transaction.market)
+            case Sweep():
+                encode_bits(writer, Kind.SWEEP, KIND_BITS)
+                put_account(transaction.account)
+            case Distress():
+                encode_bits(writer, Kind.DISTRESS, KIND_BITS)
+                put_account(transaction.account)
+            case Liquidate():
+                encode_bits(writer, Kind.LIQUIDATE, KIND_BITS)
+                put_account(transaction.account)
+                put_account(transaction.target)
+                encode_number(writer, transaction.share, SHARE_BITS)
+                encode_number(writer, transaction.reward, SHARE_BITS)
+                encode_number(writer, transaction.nonce, ACTION_NONCE_BITS)
+            case Socialise():
+                encode_bits(writer, Kind.SOCIALISE, KIND_BITS)
+                put_account(transaction.account)
+            case DataFee():
+                encode_bits(writer, Kind.DATA_FEE, KIND_BITS)
+                encode_bits(writer, 0, KIND_BITS)
+                encode_number(writer, transaction.fee, FRACTION_BITS)
     encode_bits(writer, Kind.END, KIND_BITS)
     return writer.to_bytes()

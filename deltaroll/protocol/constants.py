@@ -2,7 +2,7 @@
 
 from typing import Final
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Part of the parameter hash in every batch header."""
 
 ACCOUNT_DEPTH: Final = 24
@@ -25,6 +25,45 @@ MAX_SIGNERS: Final = 16
 
 PPM: Final = 1_000_000
 """Rates, bands and factors are parts per million."""
+ONE: Final = 1 << 48
+"""Fractions of the risk model are Q48: value times 2^48."""
+YEAR: Final = 365 * 86_400
+"""Seconds of a year in pricing."""
+DAY: Final = 86_400
+"""Expiries stand a whole number of days apart."""
+EXPIRY_TIME: Final = 8 * 3600
+"""Seconds after midnight UTC at which options expire."""
+SETTLEMENT_WINDOW: Final = 1_800
+"""Seconds before an expiry whose time-weighted average price settles it."""
+TWAP_DAYS: Final = 4
+"""Days whose settlement price an underlying remembers."""
+FUNDING_PERIOD: Final = 8 * 3600
+"""Seconds in which a perpetual's premium over the index is paid once."""
+INSURANCE_ACCOUNT: Final = 0
+"""Account that holds what the insurance fund has taken over; its cash is in the globals."""
+LIQUIDATION_BUFFER: Final = 150_000
+"""Part of initial margin, parts per million, that a liquidation restores on top of it."""
+AUCTION_SECONDS: Final = 3_600
+"""The reward of a liquidation rises for this long."""
+AUCTION_START: Final = 20_000
+"""First reward of a liquidator: parts per million of the maintenance margin taken over."""
+AUCTION_END: Final = 1_000_000
+"""Last reward."""
+INSURANCE_SHARE: Final = 100_000
+"""Part of a solvent account's payment that goes to the insurance fund, parts per million."""
+MULTIPLIER_PERIOD: Final = 3_600
+"""Seconds over which a risk multiplier moves by its maximum step at most."""
+VARIANCE_DECAY: Final = 86_400
+"""Time constant in seconds of an underlying's realised variance."""
+FILL_BYTES: Final = 14
+"""Calldata bytes of a fill that the taker pays for."""
+ORDER_BYTES: Final = 88
+"""Calldata bytes of a posted order with its signature that its owner pays for."""
+MAX_DATA_FEE: Final = 4
+"""What fills pay for L1 data is at most this many times the smoothed L1 base fee. That level falls
+by an eighth a batch at most, so a fee at the level stays legal for ten batches not posted yet."""
+DATA_GAS: Final = 40
+"""Gas of one byte of calldata (EIP-7623's floor, none of them zero)."""
 MAX_CLOCK_LAG: Final = 4 * 3600
 """Seconds that a chunk clock may lag the L1 time of its batch."""
 FEE_LEVEL_SMOOTHING: Final = 8
@@ -66,12 +105,26 @@ WEIGHT_MARGIN_GROUP_GAS: Final = 8_000
 """One underlying of a margin check."""
 WEIGHT_MARK_GAS: Final = 21_000
 """Pricing one series under the whole grid."""
+WEIGHT_MARK_OPTION_GAS: Final = 200_000
+"""Pricing one strike under the whole grid, its call, its put or both."""
+WEIGHT_MARGIN_EXPIRY_GAS: Final = 12_000
+"""One expiry of a margin check."""
+WEIGHT_MODULE_GAS: Final = 250_000
+"""Handing the working memory to the second executor and taking it back."""
+WEIGHT_LIST_LEAF_GAS: Final = 12_000
+"""Making one leaf of a listing."""
+WEIGHT_REALISE_POSITION_GAS: Final = 1_500
+"""Looking at one position for what has settled."""
+WEIGHT_LIQUIDATE_POSITION_GAS: Final = 6_000
+"""Moving one position from an account to its liquidator."""
 WEIGHT_MESSAGE_GAS: Final = 30_000
 """Consuming one queue message; a forced one checks signatures inside."""
 WEIGHT_FORCED_GAS: Final = 16_000
 """Decoding a Forced message, signatures apart."""
 WEIGHT_CONFIGURE_WORD_GAS: Final = 4_500
 """Every 32 bytes of a Configure message."""
+WEIGHT_OBSERVE_GAS: Final = 10_000
+"""Carrying on what an underlying derives from its index, once in an Observe."""
 WEIGHT_OBSERVATION_GAS: Final = 4_600
 """One observation of an Observe."""
 WEIGHT_SIGNATURE_GAS: Final = 9_000

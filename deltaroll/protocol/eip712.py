@@ -8,11 +8,13 @@ from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    Liquidate,
     MarketId,
     Observation,
     Order,
     SetTradingKey,
     SlotId,
+    Surface,
     Transfer,
     Withdraw,
 )
@@ -26,6 +28,13 @@ TRANSFER_TYPE = "Transfer(uint32 from,uint32 to,uint128 amount,uint64 nonce)"
 WITHDRAW_TYPE = "Withdraw(uint32 account,address recipient,uint128 amount,uint64 nonce)"
 SET_TRADING_KEY_TYPE = "SetTradingKey(uint32 account,address key,uint40 expiry,uint64 nonce)"
 OBSERVATION_TYPE = "Observation(uint16 market,uint64 price,uint40 time)"
+SURFACE_TYPE = (
+    "Surface(uint16 market,uint64 ratio,int64 rate,int64 a,int64 b,int64 rho,int64 m,int64 sigma,"
+    "uint40 time)"
+)
+LIQUIDATE_TYPE = (
+    "Liquidate(uint32 account,uint32 target,uint32 share,uint32 reward,uint64 nonce)"
+)
 
 _DOMAIN_HASH = keccak(DOMAIN_TYPE.encode())
 _ORDER_HASH = keccak(ORDER_TYPE.encode())
@@ -33,6 +42,8 @@ _TRANSFER_HASH = keccak(TRANSFER_TYPE.encode())
 _WITHDRAW_HASH = keccak(WITHDRAW_TYPE.encode())
 _SET_TRADING_KEY_HASH = keccak(SET_TRADING_KEY_TYPE.encode())
 _OBSERVATION_HASH = keccak(OBSERVATION_TYPE.encode())
+_SURFACE_HASH = keccak(SURFACE_TYPE.encode())
+_LIQUIDATE_HASH = keccak(LIQUIDATE_TYPE.encode())
 _NAME_HASH = keccak(b"Deltaroll")
 _VERSION_HASH = keccak(b"1")
 _ADDRESS_PAD = bytes(12)
@@ -138,6 +149,42 @@ def hash_observation(market: MarketId, observation: Observation) -> bytes:
                 market.to_bytes(32, "big"),
                 observation.price.to_bytes(32, "big"),
                 observation.time.to_bytes(32, "big"),
+            )
+        )
+    )
+
+
+def hash_surface(surface: Surface) -> bytes:
+    """Return the struct hash of a volatility surface, the same for every member."""
+    return keccak(
+        b"".join(
+            (
+                _SURFACE_HASH,
+                surface.market.to_bytes(32, "big"),
+                surface.ratio.to_bytes(32, "big"),
+                surface.rate.to_bytes(32, "big", signed=True),
+                surface.a.to_bytes(32, "big", signed=True),
+                surface.b.to_bytes(32, "big", signed=True),
+                surface.rho.to_bytes(32, "big", signed=True),
+                surface.m.to_bytes(32, "big", signed=True),
+                surface.sigma.to_bytes(32, "big", signed=True),
+                surface.time.to_bytes(32, "big"),
+            )
+        )
+    )
+
+
+def hash_liquidate(liquidate: Liquidate) -> bytes:
+    """Return the struct hash of a liquidation."""
+    return keccak(
+        b"".join(
+            (
+                _LIQUIDATE_HASH,
+                liquidate.account.to_bytes(32, "big"),
+                liquidate.target.to_bytes(32, "big"),
+                liquidate.share.to_bytes(32, "big"),
+                liquidate.reward.to_bytes(32, "big"),
+                liquidate.nonce.to_bytes(32, "big"),
             )
         )
     )

@@ -89,6 +89,18 @@ class Fault(IntEnum):
     """Both accounts of a transfer are one."""
     BAD_RECIPIENT = 41
     """The recipient of a withdrawal is the zero address."""
+    SURFACE = 42
+    """A volatility surface with negative variance, or with wings that allow arbitrage."""
+    NOT_DUE = 43
+    """The state gives no reason for this transaction now."""
+    SOLVENT = 44
+    """The account is not in the distress that the transaction is for."""
+    SHARE = 45
+    """More of an account would be taken over than restores it, or nothing."""
+    REWARD = 46
+    """The auction's reward is below the liquidator's limit."""
+    INSURANCE = 47
+    """The insurance fund cannot pay."""
 
 
 class TransitionFault(Exception):  # noqa: N818 (the protocol's own term)

@@ -2,6 +2,7 @@
 
 from struct import Struct
 
+from deltaroll.protocol.constants import TWAP_DAYS
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import (
@@ -9,12 +10,14 @@ from deltaroll.protocol.types import (
     Address,
     Committee,
     Exit,
+    Expiry,
     Globals,
     Grid,
     MarketId,
     MarketLeaf,
     Order,
     Position,
+    RiskModel,
     Scenario,
     Series,
     SeriesKind,
@@ -34,21 +37,27 @@ SERIES_TAG = 0x4D
 GRID_TAG = 0x52
 SLOT_TAG = 0x53
 UNDERLYING_TAG = 0x55
-GLOBALS_VERSION = 1
+EXPIRY_TAG = 0x58
+GLOBALS_VERSION = 2
 
 ACCOUNT_HEAD_BYTES = 112
 POSITION_BYTES = 26
 SLOT_BYTES = 33
-SCENARIO_BYTES = 9
-GRID_HEAD_BYTES = 2
+SCENARIO_BYTES = 13
+GRID_HEAD_BYTES = 180
 COMMITTEE_HEAD_BYTES = 3
-UNDERLYING_BYTES = 95
-SERIES_HEAD_BYTES = 61
+PARAMS_BYTES = 146
+UNDERLYING_BYTES = 239
+EXPIRY_BYTES = 106
+SERIES_HEAD_BYTES = 84
 RISK_BYTES = 8
 EXIT_BYTES = 39
-GLOBALS_BYTES = 207
+GLOBALS_BYTES = 231
 
-_PARAMS = Struct(">HHQ14I")
+_PARAMS = Struct(">HHQ10IiIi14I")
+_RULES = Struct(">HQQHBBI")
+_MODEL = Struct(">22q")
+_PARAMS_COUNT = 30
 
 
 def hash_leaf(encoding: bytes) -> bytes:
@@ -158,13 +167,26 @@ def decode_slot(encoding: bytes) -> Slot:
     return Slot(order, int.from_bytes(encoding[29:33], "big"))
 
 
+def encode_model(model: RiskModel) -> bytes:
+    """Return the 176 bytes of a risk model, its fields in their order."""
+    return _MODEL.pack(*(getattr(model, name) for name in RiskModel.__slots__))
+
+
+def decode_model(encoding: bytes) -> RiskModel:
+    """Return the risk model; the mirror of `encode_model`."""
+    return RiskModel(*_MODEL.unpack(encoding))
+
+
 def encode_grid(grid: Grid) -> bytes:
     """Return the leaf of a risk grid."""
-    parts = [bytes((GRID_TAG, len(grid.scenarios)))]
+    parts = [
+        bytes((GRID_TAG, len(grid.scenarios), grid.basis_up, grid.basis_down)),
+        encode_model(grid.model),
+    ]
     for scenario in grid.scenarios:
         parts.append(_signed(scenario.spot_shock, 4))
         parts.append(_signed(scenario.vol_shock, 1))
-        parts.append(_unsigned(scenario.weight, 4))
+        parts.append(_unsigned(scenario.weight, 8))
     return b"".join(parts)
 
 
@@ -175,10 +197,13 @@ def decode_grid(encoding: bytes) -> Grid:
             Scenario(
                 int.from_bytes(encoding[at : at + 4], "big", signed=True),
                 int.from_bytes(encoding[at + 4 : at + 5], "big", signed=True),
-                int.from_bytes(encoding[at + 5 : at + 9], "big"),
+                int.from_bytes(encoding[at + 5 : at + 13], "big"),
             )
             for at in range(GRID_HEAD_BYTES, len(encoding), SCENARIO_BYTES)
-        )
+        ),
+        encoding[2],
+        encoding[3],
+        decode_model(encoding[4:GRID_HEAD_BYTES]),
     )
 
 
@@ -199,34 +224,17 @@ def decode_committee(encoding: bytes) -> Committee:
 
 
 def encode_params(params: UnderlyingParams) -> bytes:
-    """Return the 68 bytes of governed parameters inside an underlying's leaf and a Configure
-    message.
+    """Return the 146 bytes of governed parameters inside an underlying's leaf and a Configure
+    message, its fields in their order.
     """
-    return _PARAMS.pack(
-        params.committee,
-        params.grid,
-        params.tick,
-        params.jump_band,
-        params.move_band,
-        params.fill_band,
-        params.outlier_band,
-        params.maintenance_factor,
-        params.initial_factor,
-        params.perp_maintenance,
-        params.perp_initial,
-        params.maker_fee,
-        params.taker_fee,
-        params.risk_multiplier,
-        params.max_observation_age,
-        params.max_mark_age,
-        params.halt_seconds,
-    )
+    values = [getattr(params, name) for name in UnderlyingParams.__slots__]
+    return _PARAMS.pack(*values[:_PARAMS_COUNT]) + _RULES.pack(*values[_PARAMS_COUNT:])
 
 
 def decode_params(encoding: bytes) -> UnderlyingParams:
     """Return the parameters; the mirror of `encode_params`."""
-    committee, grid, *rest = _PARAMS.unpack(encoding)
-    return UnderlyingParams(MarketId(committee), MarketId(grid), *rest)
+    head = _PARAMS.unpack(encoding[: _PARAMS.size])
+    return UnderlyingParams(*head, *_RULES.unpack(encoding[_PARAMS.size :]))
 
 
 def encode_underlying(underlying: Underlying) -> bytes:
@@ -239,6 +247,12 @@ def encode_underlying(underlying: Underlying) -> bytes:
             _unsigned(underlying.observed_at, 5),
             _unsigned(underlying.pending_index, 8),
             _unsigned(underlying.halted_until, 5),
+            _unsigned(underlying.variance, 8),
+            _unsigned(underlying.multiplier, 4),
+            _unsigned(underlying.window_sum, 16),
+            _unsigned(underlying.window_seconds, 2),
+            _unsigned(underlying.day, 4),
+            *(_unsigned(twap, 8) for twap in underlying.twaps),
         )
     )
 
@@ -246,11 +260,65 @@ def encode_underlying(underlying: Underlying) -> bytes:
 def decode_underlying(encoding: bytes) -> Underlying:
     """Return the underlying; the mirror of `encode_underlying`."""
     return Underlying(
-        decode_params(encoding[1:69]),
+        decode_params(encoding[1:147]),
+        int.from_bytes(encoding[147:155], "big"),
+        Timestamp(int.from_bytes(encoding[155:160], "big")),
+        int.from_bytes(encoding[160:168], "big"),
+        Timestamp(int.from_bytes(encoding[168:173], "big")),
+        int.from_bytes(encoding[173:181], "big"),
+        int.from_bytes(encoding[181:185], "big"),
+        int.from_bytes(encoding[185:201], "big"),
+        int.from_bytes(encoding[201:203], "big"),
+        int.from_bytes(encoding[203:207], "big"),
+        tuple(
+            int.from_bytes(encoding[at : at + 8], "big")
+            for at in range(207, 207 + 8 * TWAP_DAYS, 8)
+        ),
+    )
+
+
+def encode_expiry(expiry: Expiry) -> bytes:
+    """Return the leaf of an expiry."""
+    return b"".join(
+        (
+            bytes((EXPIRY_TAG,)),
+            _unsigned(expiry.underlying, 2),
+            _unsigned(expiry.time, 5),
+            _unsigned(expiry.ratio, 8),
+            _signed(expiry.rate, 8),
+            _signed(expiry.a, 8),
+            _signed(expiry.b, 8),
+            _signed(expiry.rho, 8),
+            _signed(expiry.m, 8),
+            _signed(expiry.sigma, 8),
+            _unsigned(expiry.surfaced_at, 5),
+            _unsigned(expiry.settlement, 8),
+            _unsigned(expiry.long_discount, 8),
+            _unsigned(expiry.short_discount, 8),
+            _unsigned(expiry.basis_factor, 8),
+            _unsigned(expiry.priced_at, 5),
+        )
+    )
+
+
+def decode_expiry(encoding: bytes) -> Expiry:
+    """Return the expiry; the mirror of `encode_expiry`."""
+    return Expiry(
+        MarketId(int.from_bytes(encoding[1:3], "big")),
+        Timestamp(int.from_bytes(encoding[3:8], "big")),
+        int.from_bytes(encoding[8:16], "big"),
+        int.from_bytes(encoding[16:24], "big", signed=True),
+        int.from_bytes(encoding[24:32], "big", signed=True),
+        int.from_bytes(encoding[32:40], "big", signed=True),
+        int.from_bytes(encoding[40:48], "big", signed=True),
+        int.from_bytes(encoding[48:56], "big", signed=True),
+        int.from_bytes(encoding[56:64], "big", signed=True),
+        Timestamp(int.from_bytes(encoding[64:69], "big")),
         int.from_bytes(encoding[69:77], "big"),
-        Timestamp(int.from_bytes(encoding[77:82], "big")),
-        int.from_bytes(encoding[82:90], "big"),
-        Timestamp(int.from_bytes(encoding[90:95], "big")),
+        int.from_bytes(encoding[77:85], "big"),
+        int.from_bytes(encoding[85:93], "big"),
+        int.from_bytes(encoding[93:101], "big"),
+        Timestamp(int.from_bytes(encoding[101:106], "big")),
     )
 
 
@@ -264,7 +332,10 @@ def encode_series(series: Series) -> bytes:
         _unsigned(series.mark, 8),
         _unsigned(series.mark_index, 8),
         _unsigned(series.marked_at, 5),
-        _signed(series.carry, 16),
+        _signed(series.carry_long, 16),
+        _signed(series.carry_short, 16),
+        _unsigned(series.accrued_at, 5),
+        _unsigned(series.funding_remainder, 2),
         _unsigned(series.open_interest, 8),
         bytes((len(series.risk),)),
     ]
@@ -284,7 +355,10 @@ def decode_series(encoding: bytes) -> Series:
         int.from_bytes(encoding[23:31], "big"),
         Timestamp(int.from_bytes(encoding[31:36], "big")),
         int.from_bytes(encoding[36:52], "big", signed=True),
-        int.from_bytes(encoding[52:60], "big"),
+        int.from_bytes(encoding[52:68], "big", signed=True),
+        Timestamp(int.from_bytes(encoding[68:73], "big")),
+        int.from_bytes(encoding[73:75], "big"),
+        int.from_bytes(encoding[75:83], "big"),
         tuple(
             int.from_bytes(encoding[at : at + RISK_BYTES], "big", signed=True)
             for at in range(SERIES_HEAD_BYTES, len(encoding), RISK_BYTES)
@@ -303,6 +377,8 @@ def encode_market(leaf: MarketLeaf) -> bytes:
             return encode_grid(leaf)
         case Committee():
             return encode_committee(leaf)
+        case Expiry():
+            return encode_expiry(leaf)
 
 
 def decode_market(encoding: bytes) -> MarketLeaf:
@@ -316,6 +392,8 @@ def decode_market(encoding: bytes) -> MarketLeaf:
             return decode_grid(encoding)
         case 0x43:
             return decode_committee(encoding)
+        case 0x58:
+            return decode_expiry(encoding)
         case tag:
             raise ValueError(f"market leaf: unknown tag {tag:#x}")
 
@@ -345,12 +423,14 @@ def encode_globals(state: Globals) -> bytes:
             _unsigned(state.clock, 5),
             _unsigned(state.queue_index, 8),
             _unsigned(state.insurance, 16),
+            _unsigned(state.insurance_peak, 16),
             _unsigned(state.fee_pool, 16),
             _unsigned(state.deposited, 16),
             _unsigned(state.withdrawn, 16),
             _unsigned(state.skipped, 8),
             _unsigned(state.base_fee_level, 8),
             _unsigned(state.blob_fee_level, 8),
+            _unsigned(state.data_fee, 8),
         )
     )
 

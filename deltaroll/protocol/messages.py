@@ -13,20 +13,35 @@ from deltaroll.protocol.actions import (
     process_transfer,
     process_withdraw,
 )
+from deltaroll.protocol.arithmetic import div_up
 from deltaroll.protocol.bits import decode_bits
 from deltaroll.protocol.codec import KIND_BITS, decode_end, decode_header, decode_transaction
 from deltaroll.protocol.configure import process_configure
 from deltaroll.protocol.constants import (
     ACCOUNT_DEPTH,
+    INSURANCE_ACCOUNT,
     MAX_AMOUNT,
+    PPM,
     WEIGHT_FORCED_GAS,
+    WEIGHT_MODULE_GAS,
     WEIGHT_SIGNATURE_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.fill import process_fill
-from deltaroll.protocol.margin import compute_margin
+from deltaroll.protocol.fill import (
+    compute_account_after,
+    compute_long_change,
+    compute_open_interest,
+    compute_position_size,
+    open_series,
+    process_fill,
+)
+from deltaroll.protocol.funding import process_fund
+from deltaroll.protocol.liquidation import process_distress, process_liquidate, process_socialise
+from deltaroll.protocol.listing import process_list
+from deltaroll.protocol.margin import compute_margin, validate_initial_margin, validate_margin
 from deltaroll.protocol.mark import process_mark
 from deltaroll.protocol.observe import process_observe
+from deltaroll.protocol.realise import add_insurance, process_realise, process_sweep
 from deltaroll.protocol.recovery import SIGNATURE_BYTES
 from deltaroll.protocol.signatures import compute_requests, validate_signature
 from deltaroll.protocol.state import (
@@ -39,25 +54,36 @@ from deltaroll.protocol.state import (
     limit_message,
     process_exit,
     set_account,
+    set_market,
     touch_account,
     unlimit_message,
     validate_account,
 )
+from deltaroll.protocol.surface import process_surface
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
     AccountId,
     Address,
     Context,
+    DataFee,
+    Distress,
     Exit,
     Fill,
+    Fund,
     Kind,
+    Liquidate,
+    List,
     Mark,
+    MarketId,
     Message,
     MessageKind,
     Observe,
     Queue,
     SetTradingKey,
+    Socialise,
+    Surface,
+    Sweep,
     Timestamp,
     Transaction,
     Transfer,
@@ -66,6 +92,7 @@ from deltaroll.protocol.types import (
 
 DEPOSIT_BYTES = 40
 FORCE_EXIT_BYTES = 20
+FORCE_CLOSE_BYTES = 14
 CANCEL_ALL_BYTES = 4
 MAX_ACCOUNTS = (1 << ACCOUNT_DEPTH) - 1
 FORCED_ACCOUNTS = 2
@@ -93,10 +120,10 @@ def get_owned_account(state: State, account_id: AccountId, sender: Address) -> A
     Raises
     ------
     TransitionFault
-        UNKNOWN_ACCOUNT; BAD_SIGNATURE when it is somebody else's.
+        UNKNOWN_ACCOUNT; BAD_SIGNATURE when it is somebody else's, or the insurance fund's.
     """
     account = get_account(state, account_id)
-    if account.owner != sender:
+    if account.owner != sender or account_id == INSURANCE_ACCOUNT:
         raise TransitionFault(Fault.BAD_SIGNATURE)
     return account
 
@@ -145,15 +172,17 @@ def process_force_exit(state: State, sender: Address, body: bytes) -> None:
     Raises
     ------
     TransitionFault
-        NON_CANONICAL, UNKNOWN_ACCOUNT, BAD_SIGNATURE, ZERO_AMOUNT, MARGIN when nothing is free,
-        HALTED, STALE_MARK.
+        OVERWEIGHT, NON_CANONICAL, UNKNOWN_ACCOUNT, BAD_SIGNATURE, ZERO_AMOUNT, MARGIN when nothing
+        is free, HALTED, STALE_MARK.
     """
+    charge(state, WEIGHT_MODULE_GAS, 0)
     validate_length(body, FORCE_EXIT_BYTES)
     account_id = AccountId(int.from_bytes(body[:4], "big"))
     requested = int.from_bytes(body[4:20], "big")
     account = get_owned_account(state, account_id, sender)
     if requested == 0:
         raise TransitionFault(Fault.ZERO_AMOUNT)
+    account = process_realise(state, account_id, account)
     margin = compute_margin(state, account, state.globals.clock)
     amount = min(requested, margin.equity - margin.initial, MAX_AMOUNT)
     if amount <= 0:
@@ -162,6 +191,58 @@ def process_force_exit(state: State, sender: Address, body: bytes) -> None:
     validate_account(after)
     process_exit(state, Exit(COLLATERAL, account.owner, amount))
     set_account(state, account_id, after)
+
+
+def process_force_close(state: State, sender: Address, body: bytes) -> None:
+    """Close a position, or a part of it, against the insurance fund at the mark, less a penalty
+    that the fund keeps: account (4), series (2), lots (8; 0: all).
+
+    The fund's account is opened when it has none yet. It must meet initial margin with the fund's
+    cash, and its auction begins with what it takes over first.
+
+    Raises
+    ------
+    TransitionFault
+        NON_CANONICAL, UNKNOWN_ACCOUNT, BAD_SIGNATURE; what `open_series` raises; ZERO_AMOUNT when
+        there is no such position; POSITION_LIMIT, INSURANCE, OUT_OF_RANGE; MARGIN of the account,
+        then of the fund, and what a margin check raises.
+    """
+    charge(state, WEIGHT_MODULE_GAS, 0)
+    validate_length(body, FORCE_CLOSE_BYTES)
+    account_id = AccountId(int.from_bytes(body[:4], "big"))
+    market = MarketId(int.from_bytes(body[4:6], "big"))
+    requested = int.from_bytes(body[6:14], "big")
+    clock = state.globals.clock
+    account = get_owned_account(state, account_id, sender)
+    series, underlying, _ = open_series(state, market, clock)
+    account = process_realise(state, account_id, account)
+    size = compute_position_size(account, market)
+    lots = min(abs(size), requested or abs(size))
+    if lots == 0:
+        raise TransitionFault(Fault.ZERO_AMOUNT)
+    fund_id = AccountId(INSURANCE_ACCOUNT)
+    fund = touch_account(state, fund_id)
+    if fund is None:
+        fund = Account(ZERO_ADDRESS, ZERO_ADDRESS, Timestamp(0), 0, 0, 0, Timestamp(0), ())
+    fund = process_realise(state, fund_id, fund)
+    moved = lots if size > 0 else -lots
+    value = moved * series.mark
+    penalty = div_up(lots * series.mark_index * underlying.params.force_penalty, PPM)
+    after = compute_account_after(account, market, -moved, value - penalty, series, False)
+    fund_after = compute_account_after(fund, market, moved, -value, series, False)
+    open_interest = compute_open_interest(
+        series,
+        compute_long_change(size, -moved)
+        + compute_long_change(compute_position_size(fund, market), moved),
+    )
+    set_market(state, market, replace(series, open_interest=open_interest))
+    add_insurance(state, penalty, fund_after.cash)
+    begun = (fund_after.distressed_at or clock) if fund_after.positions else Timestamp(0)
+    fund_after = replace(fund_after, distressed_at=begun)
+    validate_margin(state, account, after, clock)
+    validate_initial_margin(state, replace(fund_after, cash=state.globals.insurance), clock)
+    set_account(state, account_id, after)
+    set_account(state, fund_id, replace(fund_after, cash=0))
 
 
 def process_cancel_all(state: State, sender: Address, body: bytes) -> None:
@@ -189,8 +270,8 @@ def decode_forced(body: bytes) -> tuple[Timestamp, Transaction, bytes]:
     Raises
     ------
     TransitionFault
-        Any of the decoder's; UNKNOWN_KIND for a queue transaction; NON_CANONICAL for none or a
-        second.
+        Any of the decoder's; UNKNOWN_KIND for a queue transaction, and for one that only the
+        proposer may make; NON_CANONICAL for none or a second.
     """
     if len(body) < 2:
         raise TransitionFault(Fault.TRUNCATED)
@@ -201,7 +282,7 @@ def decode_forced(body: bytes) -> tuple[Timestamp, Transaction, bytes]:
     transaction = decode_transaction(decoder)
     if transaction is None:
         raise TransitionFault(Fault.NON_CANONICAL)
-    if isinstance(transaction, Queue):
+    if isinstance(transaction, (Queue, DataFee)):
         raise TransitionFault(Fault.UNKNOWN_KIND)
     # A second one is not even read.
     if decode_bits(decoder.reader, KIND_BITS) != Kind.END:
@@ -210,16 +291,16 @@ def decode_forced(body: bytes) -> tuple[Timestamp, Transaction, bytes]:
     return decoder.clock, transaction, body[2 + length :]
 
 
-def process_forced(state: State, body: bytes, context: Context) -> None:
-    """Run any signed transaction, its signatures checked here against the state as it is now.
+def validate_forced(
+    state: State, transaction: Transaction, signatures: bytes, context: Context
+) -> None:
+    """Check a forced transaction's signatures against the state as it is now.
 
     Raises
     ------
     TransitionFault
-        What `decode_forced` and the transaction's process raise; SIGNATURE_COUNT, BAD_SIGNATURE.
+        SIGNATURE_COUNT, BAD_SIGNATURE, OVERWEIGHT.
     """
-    charge(state, WEIGHT_FORCED_GAS, 0)
-    _, transaction, signatures = decode_forced(body)
     requests = compute_requests(transaction)
     if len(signatures) != SIGNATURE_BYTES * len(requests):
         raise TransitionFault(Fault.SIGNATURE_COUNT)
@@ -227,9 +308,18 @@ def process_forced(state: State, body: bytes, context: Context) -> None:
     for position, request in enumerate(requests):
         signature = signatures[position * SIGNATURE_BYTES : (position + 1) * SIGNATURE_BYTES]
         validate_signature(state, request, signature, context.domain, state.globals.clock)
+
+
+def process_action(state: State, transaction: Transaction) -> None:
+    """Apply a transaction that depends on nothing but the state: any but the queue's, fills, and
+    what only the proposer may set.
+
+    Raises
+    ------
+    TransitionFault
+        What the kind's process raises.
+    """
     match transaction:
-        case Fill():
-            process_fill(state, transaction, None, True)
         case Transfer():
             process_transfer(state, transaction)
         case Withdraw():
@@ -240,6 +330,37 @@ def process_forced(state: State, body: bytes, context: Context) -> None:
             process_observe(state, transaction)
         case Mark():
             process_mark(state, transaction)
+        case Surface():
+            process_surface(state, transaction)
+        case List():
+            process_list(state, transaction)
+        case Fund():
+            process_fund(state, transaction)
+        case Sweep():
+            process_sweep(state, transaction)
+        case Distress():
+            process_distress(state, transaction)
+        case Liquidate():
+            process_liquidate(state, transaction)
+        case Socialise():
+            process_socialise(state, transaction)
+
+
+def process_forced(state: State, body: bytes, context: Context) -> None:
+    """Run any signed transaction, its signatures checked here against the state as it is now.
+
+    Raises
+    ------
+    TransitionFault
+        What `decode_forced`, `validate_forced` and the transaction's process raise.
+    """
+    charge(state, WEIGHT_FORCED_GAS + WEIGHT_MODULE_GAS, 0)
+    _, transaction, signatures = decode_forced(body)
+    validate_forced(state, transaction, signatures, context)
+    if isinstance(transaction, Fill):
+        process_fill(state, transaction, None, True)
+    else:
+        process_action(state, transaction)
 
 
 def process_message(state: State, message: Message, context: Context) -> None:
@@ -248,7 +369,7 @@ def process_message(state: State, message: Message, context: Context) -> None:
     Raises
     ------
     TransitionFault
-        What the five processes above raise; UNKNOWN_KIND.
+        What the six processes above raise; UNKNOWN_KIND.
     """
     match message.kind:
         case MessageKind.DEPOSIT:
@@ -261,6 +382,8 @@ def process_message(state: State, message: Message, context: Context) -> None:
             process_forced(state, message.body, context)
         case MessageKind.CONFIGURE:
             process_configure(state, message.body)
+        case MessageKind.FORCE_CLOSE:
+            process_force_close(state, message.sender, message.body)
         case _:
             raise TransitionFault(Fault.UNKNOWN_KIND)
 

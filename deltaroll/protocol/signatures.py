@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from deltaroll.protocol.codec import decode_header, iterate_transactions
+from deltaroll.protocol.constants import MAX_SIGNERS
 from deltaroll.protocol.eip712 import (
     compute_digest,
+    hash_liquidate,
     hash_observation,
     hash_order,
     hash_set_trading_key,
+    hash_surface,
     hash_transfer,
     hash_withdraw,
 )
@@ -24,10 +27,13 @@ from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
     Committee,
+    Expiry,
     Fill,
+    Liquidate,
     MarketId,
     Observe,
     SetTradingKey,
+    Surface,
     Timestamp,
     Transaction,
     Transfer,
@@ -45,6 +51,8 @@ class Role(IntEnum):
     """The account's owner, or its trading key while that lives."""
     ORACLE = 2
     """A member of the underlying's committee."""
+    SURFACE = 3
+    """A member of the committee of the expiry's underlying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +61,9 @@ class SignatureRequest:
 
     role: Role
     subject: int
-    """Account id, or the underlying's market id for ORACLE."""
+    """Account id; the underlying's market id for ORACLE, the expiry's for SURFACE."""
     signer: int
-    """Index in the committee for ORACLE, else 0."""
+    """Index in the committee for ORACLE and SURFACE, else 0."""
     struct_hash: bytes
 
 
@@ -92,6 +100,16 @@ def compute_requests(transaction: Transaction) -> tuple[SignatureRequest, ...]:
                 )
                 for entry in transaction.observations
             )
+        case Surface():
+            struct_hash = hash_surface(transaction)
+            return tuple(
+                SignatureRequest(Role.SURFACE, transaction.market, signer, struct_hash)
+                for signer in range(MAX_SIGNERS)
+                if transaction.signers >> signer & 1
+            )
+        case Liquidate():
+            struct_hash = hash_liquidate(transaction)
+            return (SignatureRequest(Role.TRADER, transaction.account, 0, struct_hash),)
         case _:
             return ()
 
@@ -131,13 +149,19 @@ def validate_signature(
     Raises
     ------
     TransitionFault
-        BAD_SIGNATURE, also when account, underlying or committee do not exist; OVERWEIGHT.
+        BAD_SIGNATURE, also when account, expiry, underlying or committee do not exist; OVERWEIGHT.
     """
     signer = recover_signer(compute_digest(domain, request.struct_hash), signature)
     if signer == ZERO_ADDRESS:
         raise TransitionFault(Fault.BAD_SIGNATURE)
-    if request.role == Role.ORACLE:
-        underlying = touch_market(state, MarketId(request.subject))
+    if request.role in (Role.ORACLE, Role.SURFACE):
+        subject = MarketId(request.subject)
+        if request.role == Role.SURFACE:
+            expiry = touch_market(state, subject)
+            if not isinstance(expiry, Expiry):
+                raise TransitionFault(Fault.BAD_SIGNATURE)
+            subject = expiry.underlying
+        underlying = touch_market(state, subject)
         if not isinstance(underlying, Underlying):
             raise TransitionFault(Fault.BAD_SIGNATURE)
         committee = touch_market(state, underlying.params.committee)

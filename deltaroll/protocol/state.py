@@ -33,6 +33,7 @@ from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.leaf import (
     ACCOUNT_HEAD_BYTES,
     COMMITTEE_HEAD_BYTES,
+    EXPIRY_BYTES,
     GRID_HEAD_BYTES,
     POSITION_BYTES,
     RISK_BYTES,
@@ -53,6 +54,7 @@ from deltaroll.protocol.types import (
     AccountId,
     Committee,
     Exit,
+    Expiry,
     Globals,
     Grid,
     MarketId,
@@ -82,12 +84,14 @@ EMPTY_GLOBALS = Globals(
     clock=Timestamp(0),
     queue_index=0,
     insurance=0,
+    insurance_peak=0,
     fee_pool=0,
     deposited=0,
     withdrawn=0,
     skipped=0,
     base_fee_level=0,
     blob_fee_level=0,
+    data_fee=0,
 )
 """The genesis state."""
 
@@ -362,6 +366,8 @@ def get_market_size(leaf: MarketLeaf | None) -> int:
             return GRID_HEAD_BYTES + len(leaf.scenarios) * SCENARIO_BYTES
         case Committee():
             return COMMITTEE_HEAD_BYTES + len(leaf.signers) * 20
+        case Expiry():
+            return EXPIRY_BYTES
         case None:
             return 0
 
@@ -389,7 +395,7 @@ def get_series(state: State, market_id: MarketId) -> Series:
     Raises
     ------
     TransitionFault
-        OVERWEIGHT; UNKNOWN_MARKET when the leaf is absent or of another type. So do the three
+        OVERWEIGHT; UNKNOWN_MARKET when the leaf is absent or of another type. So do the four
         below.
     """
     leaf = touch_market(state, market_id)
@@ -418,6 +424,14 @@ def get_committee(state: State, market_id: MarketId) -> Committee:
     """Return an oracle committee."""
     leaf = touch_market(state, market_id)
     if not isinstance(leaf, Committee):
+        raise TransitionFault(Fault.UNKNOWN_MARKET)
+    return leaf
+
+
+def get_expiry(state: State, market_id: MarketId) -> Expiry:
+    """Return an expiry."""
+    leaf = touch_market(state, market_id)
+    if not isinstance(leaf, Expiry):
         raise TransitionFault(Fault.UNKNOWN_MARKET)
     return leaf
 

@@ -2,39 +2,29 @@
 
 from dataclasses import dataclass, replace
 
-from deltaroll.protocol.actions import (
-    process_set_trading_key,
-    process_transfer,
-    process_withdraw,
-)
 from deltaroll.protocol.arithmetic import div_down
 from deltaroll.protocol.codec import decode_header, decode_transaction
 from deltaroll.protocol.constants import (
     FEE_LEVEL_SMOOTHING,
     MAX_CLOCK_LAG,
+    MAX_DATA_FEE,
     WEIGHT_CHUNK_BYTES,
     WEIGHT_CHUNK_GAS,
     WEIGHT_TRANSACTION_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fill import process_fill
-from deltaroll.protocol.mark import process_mark
-from deltaroll.protocol.messages import process_queue
-from deltaroll.protocol.observe import process_observe
+from deltaroll.protocol.messages import process_action, process_queue
 from deltaroll.protocol.state import State, charge, compute_state_root, reset_meter
 from deltaroll.protocol.types import (
     AccountId,
     Context,
+    DataFee,
     Fill,
-    Mark,
-    Observe,
     Queue,
-    SetTradingKey,
     SlotId,
     Timestamp,
     Transaction,
-    Transfer,
-    Withdraw,
 )
 
 
@@ -80,6 +70,19 @@ def validate_clock(state: State, clock: Timestamp, context: Context) -> None:
         raise TransitionFault(Fault.CLOCK_STALE)
 
 
+def process_data_fee(state: State, change: DataFee) -> None:
+    """Set what fills pay for their bytes on L1.
+
+    Raises
+    ------
+    TransitionFault
+        OUT_OF_RANGE above the bound that follows L1's base fee.
+    """
+    if change.fee > MAX_DATA_FEE * state.globals.base_fee_level:
+        raise TransitionFault(Fault.OUT_OF_RANGE)
+    state.globals = replace(state.globals, data_fee=change.fee)
+
+
 def process_transaction(
     state: State, transaction: Transaction, progress: Progress, context: Context
 ) -> None:
@@ -108,16 +111,10 @@ def process_transaction(
         case Fill():
             progress.must_go_on = process_fill(state, transaction, sweep, False)
             progress.sweep = (transaction.taker, transaction.taker_slot)
-        case Transfer():
-            process_transfer(state, transaction)
-        case Withdraw():
-            process_withdraw(state, transaction)
-        case SetTradingKey():
-            process_set_trading_key(state, transaction)
-        case Observe():
-            process_observe(state, transaction)
-        case Mark():
-            process_mark(state, transaction)
+        case DataFee():
+            process_data_fee(state, transaction)
+        case _:
+            process_action(state, transaction)
 
 
 def process_chunk_start(state: State, clock: Timestamp, context: Context) -> None:

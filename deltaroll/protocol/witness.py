@@ -17,7 +17,7 @@ from deltaroll.protocol.state import (
     touch_market,
 )
 from deltaroll.protocol.tree import MerkleTree
-from deltaroll.protocol.types import AccountId, MarketId, Message, SlotId, Underlying
+from deltaroll.protocol.types import AccountId, Expiry, MarketId, Message, SlotId, Underlying
 
 EMPTY_ACCOUNT = 0xFF
 """In place of the number of positions."""
@@ -113,8 +113,12 @@ def encode_signature_witness(state: State, data: bytes, position: int) -> bytes:
     _, requests = compute_chunk_requests(data)
     if position < len(requests):
         request = requests[position]
-        if request.role == Role.ORACLE:
-            underlying = touch_market(state, MarketId(request.subject))
+        if request.role in (Role.ORACLE, Role.SURFACE):
+            subject = MarketId(request.subject)
+            expiry = touch_market(state, subject) if request.role == Role.SURFACE else None
+            if isinstance(expiry, Expiry):
+                subject = expiry.underlying
+            underlying = touch_market(state, subject)
             if isinstance(underlying, Underlying):
                 touch_market(state, underlying.params.committee)
         else:

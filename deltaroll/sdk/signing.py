@@ -8,15 +8,19 @@ from typing import Any
 from coincurve import PrivateKey
 
 from deltaroll.protocol.eip712 import (
+    LIQUIDATE_TYPE,
     OBSERVATION_TYPE,
     ORDER_TYPE,
     SET_TRADING_KEY_TYPE,
+    SURFACE_TYPE,
     TRANSFER_TYPE,
     WITHDRAW_TYPE,
     compute_digest,
+    hash_liquidate,
     hash_observation,
     hash_order,
     hash_set_trading_key,
+    hash_surface,
     hash_transfer,
     hash_withdraw,
 )
@@ -25,17 +29,19 @@ from deltaroll.protocol.recovery import HALF_ORDER
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    Liquidate,
     MarketId,
     Observation,
     Order,
     SetTradingKey,
     SlotId,
+    Surface,
     Transfer,
     Withdraw,
 )
 
-Action = Transfer | Withdraw | SetTradingKey
-"""What an owner signs besides orders."""
+Action = Transfer | Withdraw | SetTradingKey | Liquidate
+"""What an owner signs besides orders; a Liquidate may be signed by the trading key, too."""
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -61,16 +67,20 @@ class Signer:
         return self.sign(compute_digest(domain, hash_order(account, slot, order)))
 
     def sign_action(self, domain: bytes, action: Action) -> bytes:
-        """Return the signature of an owner's action."""
+        """Return the signature of an account's action."""
         return self.sign(compute_digest(domain, hash_action(action)))
 
     def sign_observation(self, domain: bytes, market: MarketId, observation: Observation) -> bytes:
         """Return a committee member's signature of a price."""
         return self.sign(compute_digest(domain, hash_observation(market, observation)))
 
+    def sign_surface(self, domain: bytes, surface: Surface) -> bytes:
+        """Return a committee member's signature of a surface, whoever else signs it."""
+        return self.sign(compute_digest(domain, hash_surface(surface)))
+
 
 def hash_action(action: Action) -> bytes:
-    """Return the struct hash of an owner's action."""
+    """Return the struct hash of an account's action."""
     match action:
         case Transfer():
             return hash_transfer(action)
@@ -78,6 +88,8 @@ def hash_action(action: Action) -> bytes:
             return hash_withdraw(action)
         case SetTradingKey():
             return hash_set_trading_key(action)
+        case Liquidate():
+            return hash_liquidate(action)
 
 
 def compress_signature(r: int, s: int, v: int) -> bytes:
@@ -145,6 +157,15 @@ def to_typed_data(
                 "expiry": value.expiry,
                 "nonce": value.nonce,
             }
+        case Liquidate():
+            name, text = "Liquidate", LIQUIDATE_TYPE
+            message = {
+                "account": value.account,
+                "target": value.target,
+                "share": value.share,
+                "reward": value.reward,
+                "nonce": value.nonce,
+            }
     return _to_document(chain_id, inbox, name, text, message)
 
 
@@ -154,6 +175,22 @@ def to_observation_typed_data(
     """Return the EIP-712 document of a committee member's price."""
     message = {"market": market, "price": observation.price, "time": observation.time}
     return _to_document(chain_id, inbox, "Observation", OBSERVATION_TYPE, message)
+
+
+def to_surface_typed_data(chain_id: int, inbox: str, surface: Surface) -> dict[str, Any]:
+    """Return the EIP-712 document of a surface: the same for every committee member."""
+    message = {
+        "market": surface.market,
+        "ratio": surface.ratio,
+        "rate": surface.rate,
+        "a": surface.a,
+        "b": surface.b,
+        "rho": surface.rho,
+        "m": surface.m,
+        "sigma": surface.sigma,
+        "time": surface.time,
+    }
+    return _to_document(chain_id, inbox, "Surface", SURFACE_TYPE, message)
 
 
 def _to_document(

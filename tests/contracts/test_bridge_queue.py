@@ -215,9 +215,16 @@ def test_requests__of_every_kind__form_one_chain(bridge, alice, governor):
         bridge.cancelAll(7, sender=alice),
         bridge.force(b"\x01" * 1024, sender=alice),
         bridge.configure(b"\x02", sender=governor),
+        bridge.forceClose(7, 258, 2**64 - 2, sender=alice),
     ]
-    bodies = [b"\x00\x00\x00\x07" + b"\xff" * 16, b"\x00\x00\x00\x07", b"\x01" * 1024, b"\x02"]
-    senders = [alice, alice, alice, governor]
+    bodies = [
+        b"\x00\x00\x00\x07" + b"\xff" * 16,
+        b"\x00\x00\x00\x07",
+        b"\x01" * 1024,
+        b"\x02",
+        b"\x00\x00\x00\x07\x01\x02" + b"\xff" * 7 + b"\xfe",
+    ]
+    senders = [alice, alice, alice, governor, alice]
     expected = ZERO
     for index, (receipt, body, sender) in enumerate(zip(receipts, bodies, senders, strict=True)):
         (event,) = receipt.decode_logs(bridge.MessageQueued)
@@ -226,12 +233,13 @@ def test_requests__of_every_kind__form_one_chain(bridge, alice, governor):
         assert (event.index, event.kind, event.sender) == (index, index + 2, sender)
         assert event.body == body
         assert event.queueHash == bridge.queueHash(index) == expected
-    assert bridge.queueCount() == 4
+    assert bridge.queueCount() == 5
 
 
 @pytest.mark.parametrize("account", [1, 2**32 - 1])
 def test_requests__any_account_id__are_left_to_l2_to_judge(bridge, bob, account):
     assert outcome(bridge.forceExit, account, 1, sender=bob) is SUCCESS
+    assert outcome(bridge.forceClose, account, 0, 0, sender=bob) is SUCCESS
     assert outcome(bridge.cancelAll, account, sender=bob) is SUCCESS
 
 
@@ -241,6 +249,10 @@ def test_force_exit__zero_account__reverts(bridge, alice):
 
 def test_force_exit__zero_amount__reverts(bridge, alice):
     assert outcome(bridge.forceExit, 1, 0, sender=alice) == Revert("Bridge_ZeroAmount")
+
+
+def test_force_close__zero_account__reverts(bridge, alice):
+    assert outcome(bridge.forceClose, 0, 5, 1, sender=alice) == Revert("Bridge_ZeroAccount")
 
 
 def test_cancel_all__zero_account__reverts(bridge, alice):

@@ -33,6 +33,7 @@ def test_requests__each_kind__is_below_the_bar(bridge, alice, report):
     bridge.cancelAll(1, sender=alice)
     report("cancelAll", bridge.cancelAll(7, sender=alice).gas_used, 60_000)
     report("forceExit", bridge.forceExit(7, 10**9, sender=alice).gas_used, 60_000)
+    report("forceClose", bridge.forceClose(7, 100, 0, sender=alice).gas_used, 60_000)
     report("force, 200 bytes", bridge.force(os.urandom(200), sender=alice).gas_used, 70_000)
 
 

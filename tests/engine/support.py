@@ -10,11 +10,21 @@ from deltaroll.engine.matching import (
     RestingOrder,
     SelfTradePolicy,
 )
+from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import encode_chunk
-from deltaroll.protocol.constants import WEIGHT_CHUNK_BYTES, WEIGHT_CHUNK_GAS
+from deltaroll.protocol.constants import (
+    DAY,
+    ONE,
+    TWAP_DAYS,
+    WEIGHT_CHUNK_BYTES,
+    WEIGHT_CHUNK_GAS,
+)
 from deltaroll.protocol.eip712 import hash_order
+from deltaroll.protocol.expiry import compute_boundary, compute_day
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fill import compute_position_size
+from deltaroll.protocol.listing import create_expiry, create_series
+from deltaroll.protocol.mark import process_mark
 from deltaroll.protocol.signatures import compute_requests
 from deltaroll.protocol.state import (
     Meter,
@@ -37,14 +47,13 @@ from deltaroll.protocol.types import (
     Address,
     Context,
     Fill,
-    Grid,
+    Mark,
     MarketId,
     Message,
     MessageKind,
     Order,
     Position,
     Queue,
-    Scenario,
     Series,
     SeriesKind,
     SeriesStatus,
@@ -71,6 +80,21 @@ BTC_TWIN = MarketId(101)
 ETH = MarketId(102)
 """A perpetual on `OTHER_UNDERLYING`."""
 MARKETS = (BTC, BTC_TWIN, ETH)
+PREMIUM = MarketId(90)
+"""The expiry leaf of `PREMIUM_PERP`: what lies above the index there."""
+PREMIUM_PERP = MarketId(91)
+EXPIRY, LATER = MarketId(200), MarketId(300)
+"""Options of `UNDERLYING`, see `list_options`: calls at odd distances, puts after them."""
+EXPIRIES = {
+    EXPIRY: compute_boundary(compute_day(GENESIS + 5 * DAY)),
+    LATER: compute_boundary(compute_day(GENESIS + 90 * DAY)),
+}
+STRIKES = (INDEX - 100, INDEX, INDEX + 100)
+CALL, PUT = MarketId(EXPIRY + 3), MarketId(EXPIRY + 4)
+"""At the money, of the first expiry."""
+OPTIONS = tuple(
+    MarketId(expiry + 1 + place) for expiry in EXPIRIES for place in range(2 * len(STRIKES))
+)
 
 ALICE = AccountId(1)
 BOB = AccountId(2)
@@ -83,24 +107,18 @@ RICH = 10**12
 MAX_FILL_BYTES = 100
 """Bound of a fill's encoding, charged as it comes; `process_chunk` charges all data at once."""
 
-PARAMS = UnderlyingParams(
-    committee=COMMITTEE,
-    grid=GRID,
-    tick=TICK,
-    jump_band=100_000,
+PARAMS = replace(
+    make_params(COMMITTEE, GRID, TICK),
     move_band=10_000,
     fill_band=100_000,
-    outlier_band=50_000,
     maintenance_factor=1_000_000,
     initial_factor=1_200_000,
     perp_maintenance=20_000,
     perp_initial=10_000,
     maker_fee=100,
     taker_fee=500,
-    risk_multiplier=1_000_000,
-    max_observation_age=60,
     max_mark_age=10**5,
-    halt_seconds=600,
+    max_surface_age=10**5,
 )
 
 
@@ -119,9 +137,28 @@ def make_series(underlying: MarketId, index: int = INDEX) -> Series:
         mark=index,
         mark_index=index,
         marked_at=GENESIS,
-        carry=0,
+        carry_long=0,
+        carry_short=0,
+        accrued_at=GENESIS,
+        funding_remainder=0,
         open_interest=0,
         risk=risk,
+    )
+
+
+def make_underlying(params: UnderlyingParams, index: int) -> Underlying:
+    return Underlying(
+        params=params,
+        index=index,
+        observed_at=GENESIS,
+        pending_index=0,
+        halted_until=Timestamp(0),
+        variance=0,
+        multiplier=params.multiplier_min,
+        window_sum=0,
+        window_seconds=0,
+        day=compute_day(GENESIS + 1),
+        twaps=(0,) * TWAP_DAYS,
     )
 
 
@@ -133,10 +170,9 @@ def build_state(
 ) -> State:
     """Two underlyings, three perpetuals, rich accounts."""
     state = State()
-    grid = Grid(tuple(Scenario(shock * 10_000, 0, 1_000_000) for shock in range(-16, 17)))
-    set_market(state, GRID, grid)
+    set_market(state, GRID, PMRM_2)
     for market in (UNDERLYING, OTHER_UNDERLYING):
-        set_market(state, market, Underlying(params, index, GENESIS, 0, Timestamp(0)))
+        set_market(state, market, make_underlying(params, index))
     for market in (BTC, BTC_TWIN):
         set_market(state, market, make_series(UNDERLYING, index))
     set_market(state, ETH, make_series(OTHER_UNDERLYING, index))
@@ -158,6 +194,41 @@ def build_state(
         )
     state.globals = replace(state.globals, clock=GENESIS, account_count=len(owners))
     return state
+
+
+def list_options(state: State) -> None:
+    """Two expiries of three strikes on `UNDERLYING`, and a perpetual with a premium; all that there
+    is marked by the grid."""
+    for market in MARKETS:
+        mark(state, market, 1)
+    perpetual = create_expiry(UNDERLYING, Timestamp(0))
+    set_market(state, PREMIUM, replace(perpetual, ratio=ONE * 101 // 100))
+    series = create_series(SeriesKind.PERPETUAL, SeriesStatus.ACTIVE, UNDERLYING, PREMIUM, strike=0)
+    set_market(state, PREMIUM_PERP, series)
+    mark(state, PREMIUM_PERP, 1)
+    for market, time in EXPIRIES.items():
+        volatile = replace(
+            create_expiry(UNDERLYING, time),
+            rate=ONE // 20,
+            a=ONE // 300,
+            b=ONE // 50,
+            rho=-ONE // 4,
+            sigma=ONE // 10,
+            surfaced_at=GENESIS,
+        )
+        set_market(state, market, volatile)
+        for place, strike in enumerate(STRIKES):
+            for kind in (SeriesKind.CALL, SeriesKind.PUT):
+                option = create_series(kind, SeriesStatus.ACTIVE, UNDERLYING, market, strike)
+                set_market(state, MarketId(market + 2 * place + kind), option)
+        mark(state, MarketId(market + 1), 2 * len(STRIKES))
+
+
+def mark(state: State, market: MarketId, count: int) -> None:
+    """Mark series apart from any chunk."""
+    meter, state.meter = state.meter, Meter()
+    process_mark(state, Mark(market, count))
+    state.meter = meter
 
 
 def sign(account: AccountId, slot: SlotId, order: Order) -> bytes:
@@ -302,8 +373,11 @@ class Venue:
         self_trade: SelfTradePolicy = SelfTradePolicy.CANCEL_MAKER,
         capacity: int | None = None,
         params: UnderlyingParams = PARAMS,
+        options: bool = False,
     ) -> None:
         self.state = build_state(cash, params=params)
+        if options:
+            list_options(self.state)
         self.executor = ChunkExecutor(self.state, capacity)
         self.engine = MatchingEngine(self.executor, self_trade)
         self.sequence = 0

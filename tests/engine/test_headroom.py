@@ -1,7 +1,8 @@
-"""The bound that spares a margin check must never say yes where the protocol says no."""
+"""The bound that spares a margin check must never say yes where a fill would say no."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -10,16 +11,24 @@ from hypothesis import strategies as st
 from deltaroll.engine import headroom as module
 from deltaroll.engine.headroom import RestingCheck
 from deltaroll.engine.orders import RestingOrder
-from deltaroll.engine.risk import get_market, validate_trade
+from deltaroll.engine.risk import get_market
+from deltaroll.protocol.constants import PPM
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fill import compute_account_after, process_fill
+from deltaroll.protocol.funding import compute_accrued, process_fund
 from deltaroll.protocol.margin import compute_margin
 from deltaroll.protocol.state import Meter, State, set_account, set_market
 from deltaroll.protocol.types import (
     Account,
+    Expiry,
+    Fill,
+    Fund,
     MarketId,
+    MarketLeaf,
     Order,
     Position,
     Series,
+    SeriesStatus,
     SlotId,
     TimeInForce,
     Timestamp,
@@ -29,60 +38,95 @@ from tests.engine.support import (
     ALICE,
     BOB,
     BTC,
+    CALL,
+    CAROL,
     ETH,
-    FOREVER,
+    EXPIRY,
     GENESIS,
     MARKETS,
+    OPTIONS,
     OTHER_UNDERLYING,
     PARAMS,
+    PREMIUM_PERP,
+    PUT,
     UNDERLYING,
     Venue,
     build_state,
+    list_options,
 )
 
+WIDE = replace(PARAMS, fill_band=PPM)
+SOON = Timestamp(GENESIS + 90_000)
+"""All orders end before any option does."""
+PERPETUALS = (*MARKETS, PREMIUM_PERP)
 RISKS = st.lists(st.integers(-300, 300), min_size=1, max_size=3).map(
     lambda entries: tuple(entries[scenario % len(entries)] for scenario in range(33))
 )
 SIZES = st.one_of(st.just(0), st.integers(-50, 50))
 
 
+@cache
+def get_markets() -> dict[MarketId, MarketLeaf]:
+    state = build_state(params=WIDE)
+    list_options(state)
+    return state.markets
+
+
+def build_option_state() -> State:
+    """What `list_options` lists, without pricing it again."""
+    state = build_state(params=WIDE)
+    for market, leaf in get_markets().items():
+        set_market(state, market, leaf)
+    return state
+
+
 def make_resting(
     state: State, market: MarketId, is_buy: bool, price: int, lots: int
 ) -> RestingOrder:
-    order = Order(market, is_buy, price, lots, 1, 0, FOREVER, TimeInForce.GTC, False, False)
+    order = Order(market, is_buy, price, lots, 1, 0, SOON, TimeInForce.GTC, False, False)
     owner = state.accounts[ALICE].owner
     return RestingOrder(ALICE, SlotId(1), owner, owner, order, b"", lots, False, 1)
 
 
 def get_series(state: State, market: MarketId) -> Series:
-    return get_market(state, market)[0]
+    return get_market(state, market).series
 
 
 def protocol_says(state: State, resting: RestingOrder) -> Fault:
-    series, underlying = get_market(state, resting.order.market)
+    """What comes of a fill by somebody who can pay for anything."""
+    order = resting.order
+    taker = replace(order, is_buy=not order.is_buy)
+    fill = Fill(
+        order.market,
+        ALICE,
+        CAROL,
+        resting.slot,
+        SlotId(1),
+        order.is_buy,
+        resting.remaining,
+        order,
+        taker,
+    )
     meter, state.meter = state.meter, Meter()
+    state.begin()
     try:
-        validate_trade(
-            state,
-            state.accounts[ALICE],
-            resting.order,
-            resting.remaining,
-            resting.order.price,
-            series,
-            underlying.params.maker_fee,
-        )
+        process_fill(state, fill, None, True)
     except TransitionFault as problem:
         return problem.fault
     finally:
+        state.rollback()
         state.meter = meter
     return Fault.NONE
 
 
 def check_says(check: RestingCheck, state: State, resting: RestingOrder) -> Fault:
+    before = dict(state.markets), dict(state.accounts), state.globals
     try:
         check.validate(state, resting)
     except TransitionFault as problem:
         return problem.fault
+    finally:
+        assert (state.markets, state.accounts, state.globals) == before
     return Fault.NONE
 
 
@@ -97,67 +141,148 @@ def change_underlying(state: State, market: MarketId, **changes: object) -> None
     set_market(state, market, replace(leaf, **changes))  # type: ignore[arg-type]
 
 
-@settings(max_examples=400, deadline=None)
-@given(
-    risks=st.tuples(RISKS, RISKS, RISKS),
-    sizes=st.tuples(SIZES, SIZES, SIZES),
-    carries=st.tuples(*[st.integers(-40, 40)] * 3),
-    multiplier=st.integers(0, 3_000_000),
-    market=st.sampled_from(MARKETS),
-    is_buy=st.booleans(),
-    price=st.integers(60, 140).map(lambda step: step * 10),
-    lots=st.integers(1, 80),
-    over=st.one_of(st.integers(-100, 30_000), st.integers(-100, 10)),
-    needed=st.booleans(),
-)
-def test_validate__any_account__says_what_the_protocol_says(
-    risks: tuple[tuple[int, ...], ...],
-    sizes: tuple[int, ...],
-    carries: tuple[int, ...],
-    multiplier: int,
-    market: MarketId,
-    is_buy: bool,
-    price: int,
-    lots: int,
-    over: int,
-    needed: bool,
-) -> None:
-    state = build_state(params=replace(PARAMS, risk_multiplier=multiplier))
-    for each, risk, carry in zip(MARKETS, risks, carries, strict=True):
-        change_series(state, each, risk=risk, carry=carry)
-    positions = tuple(
-        Position(each, size, 0) for each, size in zip(MARKETS, sizes, strict=True) if size
-    )
+def change_expiry(state: State, market: MarketId, **changes: object) -> None:
+    leaf = state.markets[market]
+    assert isinstance(leaf, Expiry)
+    set_market(state, market, replace(leaf, **changes))  # type: ignore[arg-type]
+
+
+def compute_after(state: State, account: Account, resting: RestingOrder) -> int:
+    """Equity less initial margin after a full fill, its fee apart."""
+    order = resting.order
+    stored, underlying, _ = get_market(state, order.market)
+    series = compute_accrued(stored, underlying.params, state.globals.clock)
+    lots = order.size if order.is_buy else -order.size
+    after = compute_account_after(account, order.market, lots, -lots * order.price, series, False)
+    state.begin()
+    set_market(state, order.market, series)
+    margin = compute_margin(state, after, state.globals.clock)
+    state.rollback()
+    return margin.equity - margin.initial
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=st.data())
+def test_validate__any_account__says_what_a_fill_says(data: st.DataObject) -> None:
+    """Perpetuals and options held, funding that has not been accrued, any order, at the edges."""
+    draw = data.draw
+    state = build_option_state()
+    clock = Timestamp(GENESIS + draw(st.sampled_from((0, 1, 3_000, 40_000))))
+    state.globals = replace(state.globals, clock=clock)
+    for underlying in (UNDERLYING, OTHER_UNDERLYING):
+        change_underlying(state, underlying, multiplier=draw(st.integers(0, 3_000_000)))
+    for each in PERPETUALS:
+        carry = draw(st.integers(-40, 40))
+        change_series(
+            state,
+            each,
+            risk=draw(RISKS),
+            mark=draw(st.integers(960, 1_040)),
+            carry_long=carry,
+            carry_short=carry + draw(st.integers(-9, 9)),
+            funding_remainder=draw(st.integers(0, 28_799)),
+        )
+    held = draw(st.lists(st.sampled_from(OPTIONS), max_size=4, unique=True))
+    sizes = {each: draw(SIZES) for each in (*PERPETUALS, *held)}
+    positions = tuple(Position(each, size, 0) for each, size in sorted(sizes.items()) if size)
     account = replace(state.accounts[ALICE], cash=0, positions=positions)
-    resting = make_resting(state, market, is_buy, price, lots)
-    margin = compute_margin(state, account, GENESIS)
-    cash = margin.initial - margin.equity + over
-    if needed:
-        # As much again as the order needs by itself: the edge of the bound.
-        alone = replace(account, positions=(Position(market, lots if is_buy else -lots, 0),))
-        of_order = compute_margin(state, alone, GENESIS)
-        notional = price * lots if is_buy else -price * lots
-        cash += of_order.initial - of_order.equity + notional
+    market = draw(st.sampled_from((*PERPETUALS, *PERPETUALS, CALL, PUT)))
+    near = get_series(state, market).mark // 10
+    price = max(1, near + draw(st.integers(-4, 4))) * 10
+    resting = make_resting(state, market, draw(st.booleans()), price, draw(st.integers(1, 80)))
+    margin = compute_margin(state, account, clock)
+    over = draw(st.one_of(st.integers(-100, 30_000), st.integers(-100, 10)))
+    match draw(st.sampled_from(("before", "bound", "after"))):
+        case "before":
+            cash = margin.initial - margin.equity + over
+        case "bound":
+            # As much again as the order needs by itself.
+            alone = compute_after(state, replace(account, positions=()), resting)
+            cash = margin.initial - margin.equity - alone + over
+        case _:
+            cash = over - compute_after(state, account, resting)
     set_account(state, ALICE, replace(account, cash=cash))
     check = RestingCheck()
     expected = protocol_says(state, resting)
+    assert expected in (Fault.NONE, Fault.MARGIN)
     assert check_says(check, state, resting) == expected
     assert check_says(check, state, resting) == expected
+
+
+@pytest.mark.parametrize("size", [-30, 30])
+@pytest.mark.parametrize("side", ["carry_long", "carry_short"])
+def test_validate__funding_not_accrued_yet__counts_on_the_side_that_is_held(
+    size: int, side: str
+) -> None:
+    """To the unit, with whatever the account holds: what a fill would accrue is missing already."""
+    state = build_option_state()
+    state.globals = replace(state.globals, clock=Timestamp(GENESIS + 28_800))
+    change_series(state, BTC, mark=1_007, **{side: 1_000})
+    held = tuple(Position(each, size, 3) for each in (BTC, ETH, CALL))
+    resting = make_resting(state, BTC, size > 0, 1_000, 7)
+    account = replace(state.accounts[ALICE], cash=0, positions=held)
+    cash = -compute_after(state, account, resting) + 1
+    for over, fault in ((-1, Fault.MARGIN), (0, Fault.NONE)):
+        set_account(state, ALICE, replace(account, cash=cash + over))
+        # One unit is the fee of 7,000: 100 parts per million.
+        assert protocol_says(state, resting) == fault
+        assert check_says(RestingCheck(), state, resting) == fault
+
+
+def test_validate__perpetual_order_next_to_options__no_margin_beyond_the_headroom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = build_option_state()
+    held = (Position(BTC, 5, 0), *(Position(option, -2, 0) for option in OPTIONS))
+    set_account(state, ALICE, replace(state.accounts[ALICE], positions=held))
+    check = RestingCheck()
+    assert check_says(check, state, make_resting(state, ETH, True, 1_000, 3)) == Fault.NONE
+    monkeypatch.setattr(module, "compute_margin", None)
+    monkeypatch.setattr(module, "validate_trade", None)
+    for market in PERPETUALS:
+        for is_buy in (True, False):
+            resting = make_resting(state, market, is_buy, 1_000, 3)
+            assert check_says(check, state, resting) == Fault.NONE
+
+
+def test_validate__order_on_an_option__is_the_protocols_to_decide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = build_option_state()
+    asked: list[RestingOrder] = []
+    monkeypatch.setattr(module, "validate_trade", lambda _, resting, *__: asked.append(resting))
+    resting = make_resting(state, CALL, True, 10, 1)
+    RestingCheck().validate(state, resting)
+    assert asked == [resting]
 
 
 CHANGES: list[Callable[[State], None]] = [
     lambda state: change_series(state, ETH, mark=900),
-    lambda state: change_series(state, ETH, carry=100),
+    lambda state: change_series(state, ETH, carry_long=100),
+    lambda state: change_series(state, ETH, carry_short=100),
     lambda state: change_series(state, ETH, marked_at=Timestamp(0)),
     lambda state: change_series(state, ETH, mark_index=500),
     lambda state: change_series(state, ETH, risk=(-500,) * 33),
+    lambda state: change_series(state, CALL, mark=9),
+    lambda state: change_series(state, CALL, risk=(-5_000,) * 33),
+    lambda state: change_series(state, CALL, marked_at=Timestamp(0)),
+    lambda state: change_series(state, CALL, status=SeriesStatus.SETTLED, risk=(), mark=1),
     lambda state: change_underlying(state, OTHER_UNDERLYING, pending_index=1),
     lambda state: change_underlying(
-        state, OTHER_UNDERLYING, params=replace(PARAMS, perp_initial=900_000)
+        state, OTHER_UNDERLYING, params=replace(WIDE, perp_initial=900_000)
     ),
+    lambda state: change_underlying(
+        state, UNDERLYING, params=replace(WIDE, option_initial=9_000_000)
+    ),
+    lambda state: change_underlying(state, UNDERLYING, multiplier=9_000_000),
     lambda state: change_underlying(state, UNDERLYING, observed_at=Timestamp(0)),
+    lambda state: change_expiry(state, EXPIRY, long_discount=0),
+    lambda state: change_expiry(state, EXPIRY, basis_factor=1 << 63),
+    lambda state: change_expiry(state, EXPIRY, surfaced_at=Timestamp(0)),
+    lambda state: change_expiry(state, EXPIRY, time=GENESIS),
     lambda state: set_account(state, ALICE, replace(state.accounts[ALICE], cash=-90_000)),
     lambda state: set_clock(state, GENESIS + PARAMS.max_mark_age + 1),
+    lambda state: set_premium(state, ETH),
 ]
 
 
@@ -168,17 +293,29 @@ def set_clock(state: State, clock: int) -> None:
     change_series(state, BTC, marked_at=Timestamp(clock))
 
 
+def set_premium(state: State, market: MarketId) -> None:
+    """Longs pay for a day; somebody has asked for it."""
+    change_series(state, market, mark=1_010)
+    state.globals = replace(state.globals, clock=Timestamp(GENESIS + 86_400))
+    meter, state.meter = state.meter, Meter()
+    process_fund(state, Fund(market))
+    state.meter = meter
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_validate__something_changed__headroom_computed_again(
     change: Callable[[State], None],
 ) -> None:
-    state = build_state()
-    held = Position(ETH, 100, 0)
-    cash = 100 * 222 - 100_000 + 5_000
-    set_account(state, ALICE, replace(state.accounts[ALICE], cash=cash, positions=(held,)))
+    state = build_option_state()
+    held = (Position(ETH, 100, 0), Position(CALL, -100, 0))
+    account = replace(state.accounts[ALICE], cash=0, positions=held)
+    margin = compute_margin(state, account, GENESIS)
+    cash = margin.initial - margin.equity + 5_000
+    set_account(state, ALICE, replace(account, cash=cash))
     resting = make_resting(state, BTC, is_buy=False, price=1_010, lots=1)
+    resting.order = replace(resting.order, expiry=Timestamp(GENESIS + 10**6))
     check = RestingCheck()
-    assert check_says(check, state, resting) == protocol_says(state, resting)
+    assert check_says(check, state, resting) == protocol_says(state, resting) == Fault.NONE
     change(state)
     fault = protocol_says(state, resting)
     assert fault == Fault.NONE or fault in (Fault.MARGIN, Fault.HALTED, Fault.STALE_MARK)
@@ -194,6 +331,33 @@ def test_validate__clock_alone__headroom_computed_again() -> None:
     assert check_says(check, state, resting) == Fault.NONE
     state.globals = replace(state.globals, clock=Timestamp(GENESIS + 1))
     assert check_says(check, state, resting) == Fault.STALE_MARK
+
+
+@pytest.mark.parametrize(
+    ("change", "last"),
+    [
+        ({}, GENESIS + PARAMS.max_surface_age),
+        ({"surfaced_at": GENESIS - 50_000}, GENESIS - 50_000 + PARAMS.max_surface_age),
+        ({"time": GENESIS + 30_000}, GENESIS + 29_999),
+    ],
+)
+def test_validate__option_held__clock_alone_ends_the_headroom(
+    change: dict[str, object], last: int
+) -> None:
+    """When its surface is too old, and when it has expired."""
+    state = build_option_state()
+    held = (Position(PUT, -1, 0),)
+    set_account(state, ALICE, replace(state.accounts[ALICE], positions=held))
+    change_expiry(state, EXPIRY, **change)
+    resting = make_resting(state, BTC, is_buy=True, price=1_000, lots=1)
+    resting.order = replace(resting.order, expiry=Timestamp(GENESIS + 10**6))
+    check = RestingCheck()
+    for clock, is_over in ((GENESIS, False), (last, False), (Timestamp(last + 1), True)):
+        set_clock(state, clock)
+        change_series(state, PUT, marked_at=clock)
+        fault = protocol_says(state, resting)
+        assert (fault in (Fault.HALTED, Fault.STALE_MARK)) == is_over
+        assert check_says(check, state, resting) == fault
 
 
 def count_margins(monkeypatch: pytest.MonkeyPatch) -> list[Account]:

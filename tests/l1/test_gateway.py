@@ -188,6 +188,7 @@ def test_decode_log__real_contracts__header_and_queue_hashes_are_ours(inbox):
             ("cancelAll(uint32)", ("uint32", 9)),
             ("force(bytes)", ("bytes", b"any bytes")),
             ("configure(bytes)", ("bytes", b"\xff" * 1024)),
+            ("forceClose(uint32,uint16,uint64)", ("uint32", 1), ("uint16", 2), ("uint64", 3)),
         ]
         for index, (signature, *arguments) in enumerate(sent):
             (event,) = inbox.send(inbox.bridge, signature, *arguments)

@@ -147,7 +147,7 @@ class FakeL1:
             queue_hash=self.queue[queue_end - 1].queue_hash if queue_end else ZERO_HASH,
             l1_block=0 if block is None else block.number,
             l1_time=0 if block is None else block.time,
-            l1_base_fee=0 if block is None else 1_000 + block.number,
+            l1_base_fee=0 if block is None else 10**9 + block.number,
             l1_blob_fee=1,
             proposer=PROPOSER,
             data_mode=0,

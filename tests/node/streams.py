@@ -4,22 +4,30 @@ import random
 
 from hypothesis import strategies as st
 
-from deltaroll.protocol.types import MessageKind, TimeInForce
+from deltaroll.protocol.types import Kind, MessageKind, TimeInForce
 from tests.node.support import (
     ACCOUNTS,
     INDEX,
+    OPTIONS,
     OTHER,
     OTHER_INDEX,
     PERP,
     PERPS,
+    PLACES,
+    PREMIUM,
+    PREMIUM_PERP,
     TWIN,
+    Ask,
+    Bid,
     Cancel,
     ChangeKey,
+    Charge,
     FromL1,
     Operation,
     Pay,
     Seal,
     See,
+    SeeSurface,
     Submit,
     Tick,
 )
@@ -109,6 +117,118 @@ operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(Cancel, accounts, slots | st.none()),
     st.builds(Seal),
 )
+
+
+markets = st.sampled_from((PERP, PREMIUM_PERP, *OPTIONS))
+option_orders = st.builds(
+    Submit,
+    accounts,
+    slots,
+    st.booleans(),
+    markets,
+    st.integers(-4, 4),
+    st.integers(1, 20),
+    time_in_force=st.sampled_from((*[TimeInForce.GTC] * 3, TimeInForce.IOC, TimeInForce.FOK)),
+    life=st.sampled_from((60, 3_600, 10**5)),
+)
+option_edges = st.builds(
+    Submit,
+    accounts,
+    slots,
+    st.booleans(),
+    markets,
+    ticks=st.sampled_from((-100, -4, 0, 4, 100)),
+    size=st.integers(-2, 1),
+    is_edge=st.just(True),
+)
+surfaces = st.builds(
+    SeeSurface,
+    st.sampled_from((PREMIUM, *PLACES)),
+    st.integers(-40, 60),
+    st.sampled_from((0, 0, 0, 1, 700)),
+    st.sampled_from((0b11, 0b1101, 0b100, 0b110000)),
+)
+bids = st.builds(
+    Bid,
+    accounts,
+    st.integers(0, 6),
+    st.sampled_from((0, 1, 50_000, 400_000, 1_000_000)),
+    st.sampled_from((0, 0, 20_000, 500_000)),
+)
+asks = st.builds(
+    Ask,
+    st.sampled_from((Kind.MARK, Kind.FUND, Kind.SWEEP, Kind.DISTRESS, Kind.SOCIALISE, Kind.LIST)),
+    st.integers(0, 6) | st.sampled_from((PERP, PREMIUM_PERP, *PLACES, *OPTIONS)),
+    st.sampled_from((0, 1, 2, 6, 127)),
+)
+charges = st.builds(Charge, st.sampled_from((0, 299, 300, 10**6, 10**8)))
+option_operations: st.SearchStrategy[Operation] = st.one_of(
+    operations,
+    option_orders,
+    option_orders,
+    option_edges,
+    surfaces,
+    bids,
+    asks,
+    charges,
+    st.builds(Tick, st.sampled_from((700, 35_000, 86_400))),
+)
+
+
+def make_option_stream(dice: random.Random, length: int) -> list[Operation]:
+    """A long stream where options live and die: hours pass, indices fall, accounts are taken
+    over."""
+    stream: list[Operation] = []
+    while len(stream) < length:
+        account, slot, is_buy = dice.choice(ACCOUNTS), dice.randrange(4), dice.random() < 0.5
+        market = dice.choice((PERP, PREMIUM_PERP, *OPTIONS))
+        match dice.choices(range(8), (60, 8, 12, 2, 4, 2, 3, 3))[0]:
+            case 0:
+                kind = dice.choice((*[TimeInForce.GTC] * 4, TimeInForce.IOC, TimeInForce.FOK))
+                operation: Operation = Submit(
+                    account,
+                    slot,
+                    is_buy,
+                    market,
+                    dice.randint(-3, 3),
+                    dice.randint(1, 30),
+                    time_in_force=kind,
+                    reduce_only=dice.random() < 0.1,
+                    life=dice.choice((60, 3_600)),
+                )
+            case 1:
+                size = dice.randint(-2, 1)
+                ticks = dice.choice((-20, -2, 2, 20))
+                operation = Submit(
+                    account, slot, is_buy, market, ticks=ticks, size=size, is_edge=True
+                )
+            case 2:
+                stream.append(Tick(dice.choice((1, 60, 900, 3_000, 3_000))))
+                stream.append(See(OTHER_INDEX, dice.choice((0, 300, -3_000)), 0, (1, 3)))
+                operation = See(
+                    INDEX, dice.choice((0, 1_000, -1_000, 30_000, -30_000)), 0, (0, 1, 2)
+                )
+            case 3:
+                stream.append(See(INDEX, dice.choice((-150_000, 180_000)), 0, (0, 1, 2)))
+                stream.append(Bid(account, dice.choice(ACCOUNTS), 10**6))
+                operation = Bid(account, dice.choice(ACCOUNTS), dice.randint(1, 10**6))
+            case 4:
+                operation = SeeSurface(dice.choice((PREMIUM, *PLACES)), dice.randint(-30, 40))
+            case 5:
+                operation = FromL1(
+                    dice.choice((MessageKind.FORCE_CLOSE, MessageKind.FORCE_EXIT)),
+                    account,
+                    dice.choice((0, 1, 10**5)),
+                )
+            case 6:
+                kind_of = dice.choice((Kind.FUND, Kind.SWEEP, Kind.DISTRESS, Kind.SOCIALISE))
+                operation = Ask(kind_of, PERP if kind_of == Kind.FUND else account)
+            case _:
+                operation = dice.choice(
+                    (Pay(account, dice.choice(ACCOUNTS), 1, True), Charge(dice.choice((0, 10**6))))
+                )
+        stream.append(operation)
+    return stream
 
 
 def make_stream(dice: random.Random, length: int) -> list[Operation]:

@@ -13,12 +13,19 @@ from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
     encode_configure,
+    encode_configure_expiry,
     encode_configure_params,
     encode_configure_series,
 )
+from deltaroll.protocol.constants import FILL_BYTES, ONE, ORDER_BYTES, YEAR
 from deltaroll.protocol.eip712 import compute_domain_separator
 from deltaroll.protocol.fault import TransitionFault
-from deltaroll.protocol.fill import compute_account_after, compute_fee
+from deltaroll.protocol.fill import (
+    compute_account_after,
+    compute_data_fee,
+    compute_fees,
+    open_series,
+)
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import (
     COMMITTEE_TAG,
@@ -28,6 +35,7 @@ from deltaroll.protocol.leaf import (
     encode_params,
 )
 from deltaroll.protocol.margin import compute_margin, compute_shortfall
+from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.state import Meter, State, compute_state_root
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
@@ -35,6 +43,9 @@ from deltaroll.protocol.types import (
     AccountId,
     Address,
     Committee,
+    Expiry,
+    Kind,
+    Liquidate,
     MarketId,
     Message,
     MessageKind,
@@ -45,6 +56,7 @@ from deltaroll.protocol.types import (
     SeriesStatus,
     SetTradingKey,
     SlotId,
+    Surface,
     TimeInForce,
     Timestamp,
     Transaction,
@@ -59,11 +71,32 @@ GENESIS = Timestamp(1_700_000_000)
 COMMITTEE, GRID, INDEX, OTHER_INDEX = MarketId(1), MarketId(2), MarketId(3), MarketId(4)
 PERP, TWIN, OTHER = MarketId(10), MarketId(11), MarketId(12)
 PERPS = {PERP: INDEX, TWIN: INDEX, OTHER: OTHER_INDEX}
+PREMIUM, PREMIUM_PERP = MarketId(90), MarketId(91)
+"""A perpetual on `INDEX` with an expiry leaf of its own."""
+LIST_BASE, STRIKES, EXPIRIES = MarketId(100), 3, 2
+PLACES = tuple(MarketId(LIST_BASE + place * (1 + 2 * STRIKES)) for place in range(EXPIRIES))
+"""Expiry leaves; a day apart, each with its options on `INDEX` after it."""
+OPTIONS = tuple(MarketId(place + 1 + offset) for place in PLACES for offset in range(2 * STRIKES))
+STRIKE_STEP = 2_000
 TICK = 10
 PRICE = 50_000
 CASH = 10_000_000
 PARAMS = replace(
     make_params(COMMITTEE, GRID, TICK), jump_band=200_000, outlier_band=20_000, halt_seconds=300
+)
+
+
+OPTION_PARAMS = replace(
+    PARAMS,
+    maker_fee=-100,
+    option_maker_fee=-100,
+    gas_market=INDEX,
+    gas_lot=10**18,
+    strike_step=STRIKE_STEP,
+    list_base=LIST_BASE,
+    list_strikes=STRIKES,
+    list_expiries=EXPIRIES,
+    list_period=1,
 )
 
 
@@ -96,6 +129,17 @@ def compute_listing() -> list[bytes]:
     ]
 
 
+def compute_option_listing() -> list[bytes]:
+    """What makes `INDEX` list options by itself, and a perpetual whose premium is signed."""
+    return [
+        encode_configure_params(INDEX, encode_params(OPTION_PARAMS)),
+        encode_configure_expiry(PREMIUM, INDEX, Timestamp(0)),
+        encode_configure_series(
+            PREMIUM_PERP, SeriesKind.PERPETUAL, SeriesStatus.ACTIVE, INDEX, PREMIUM
+        ),
+    ]
+
+
 def encode_status(market: MarketId, status: SeriesStatus) -> bytes:
     return encode_configure_series(market, SeriesKind.PERPETUAL, status, PERPS[market])
 
@@ -106,6 +150,10 @@ def encode_deposit(owner: Address, account: int, amount: int) -> bytes:
 
 def encode_force_exit(account: int, amount: int) -> bytes:
     return account.to_bytes(4, "big") + amount.to_bytes(16, "big")
+
+
+def encode_force_close(account: int, market: int, lots: int) -> bytes:
+    return account.to_bytes(4, "big") + market.to_bytes(2, "big") + lots.to_bytes(8, "big")
 
 
 def encode_forced(
@@ -182,6 +230,27 @@ class Venue:
         self.sequencer.flush()
         return self
 
+    def open_options(self, cash: int = CASH, price: int = PRICE) -> "Venue":
+        """The same, and two expiries of options with surfaces."""
+        self.open(cash, price)
+        for body in compute_option_listing():
+            self.consume(MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+        self.sequencer.set_clock(GENESIS + 1)
+        for index in (INDEX, OTHER_INDEX):
+            self.observe(price, index=index)
+        for market in (PREMIUM, *PLACES):
+            self.surface(make_surface(self.state, market, self.sequencer.clock))
+        self.sequencer.flush()
+        return self
+
+    def surface(self, surface: Surface) -> Receipt:
+        signatures = tuple(
+            member.sign_surface(self.domain, surface)
+            for place, member in enumerate(MEMBERS)
+            if surface.signers >> place & 1
+        )
+        return self.sequencer.surface(surface, signatures)
+
     def consume(self, kind: int, sender: Address, body: bytes) -> Receipt:
         index = self.state.globals.queue_index
         return self.sequencer.consume_message(
@@ -226,6 +295,36 @@ class Venue:
         return self.act(SetTradingKey(account, key, Timestamp(expiry), nonce))
 
 
+def make_surface(
+    state: State,
+    market: MarketId,
+    time: int,
+    signers: int = 0b11,
+    level: int = 0,
+) -> Surface:
+    """Sixty percent of volatility, give or take `level` percent; a premium of `level` basis
+    points."""
+    leaf = state.markets.get(market)
+    when = Timestamp(time)
+    ratio = ONE + level * ONE // 10_000
+    if not isinstance(leaf, Expiry) or leaf.time == 0:
+        return Surface(market, signers, ratio, 0, 0, 0, 0, 0, 0, when)
+    years = max(1, leaf.time - time) * ONE // YEAR
+    variance = years * (60 + level) ** 2 // 10_000
+    return Surface(
+        market,
+        signers,
+        ratio,
+        ONE // 20,
+        variance * 3 // 4,
+        variance,
+        -ONE // 5,
+        0,
+        ONE // 4,
+        when,
+    )
+
+
 def get_actor(action: Transfer | Withdraw | SetTradingKey) -> AccountId:
     return action.sender if isinstance(action, Transfer) else action.account
 
@@ -238,17 +337,24 @@ def compute_free(state: State, account: Account, clock: Timestamp) -> int:
 
 
 def find_edge(
-    state: State, account: Account, market: MarketId, is_buy: bool, price: int, clock: Timestamp
+    state: State, account_id: AccountId, market: MarketId, is_buy: bool, price: int
 ) -> int:
     """Most lots that an account's margin allows it to take at `price`; 0 for none."""
+    clock = state.globals.clock
 
     def is_allowed(lots: int) -> bool:
-        series = state.markets[market]
-        assert isinstance(series, Series)
+        series, underlying, _ = open_series(state, market, clock)
+        account = process_realise(state, account_id, state.accounts[account_id])
+        _, fee = compute_fees(series, underlying, price, lots)
+        fee += compute_data_fee(state, underlying.params, FILL_BYTES + ORDER_BYTES)
         notional = price * lots
-        cash = (-notional if is_buy else notional) - compute_fee(notional, PARAMS.taker_fee)
         after = compute_account_after(
-            account, market, lots if is_buy else -lots, cash, series, False
+            account,
+            market,
+            lots if is_buy else -lots,
+            (-notional if is_buy else notional) - fee,
+            series,
+            False,
         )
         return compute_shortfall(compute_margin(state, after, clock)) == 0
 
@@ -263,14 +369,17 @@ def find_edge(
 
 
 def measure(state: State, otherwise: Any, compute: Callable[[], Any]) -> Any:
-    """Compute something on another meter, so that the open chunk does not weigh more."""
+    """Compute something on another meter, so that the open chunk does not weigh more, and undo what
+    it does."""
     meter = state.meter
     state.meter = Meter()
+    state.begin()
     try:
         return compute()
     except TransitionFault:
         return otherwise
     finally:
+        state.rollback()
         state.meter = meter
 
 
@@ -312,6 +421,16 @@ def compute_fingerprint(sequencer: Sequencer) -> Fingerprint:
     )
 
 
+def find_center(state: State, market: MarketId) -> int:
+    """The index of a perpetual, the mark of an option; any price where there is neither."""
+    series = state.markets.get(market)
+    if not isinstance(series, Series):
+        return PRICE
+    underlying = state.markets[series.underlying]
+    assert isinstance(underlying, Underlying)
+    return underlying.index if series.kind == SeriesKind.PERPETUAL else series.mark
+
+
 # What may reach a sequencer. An operation is data; what it means follows from the sequencer's
 # state, so the same operations on the same state do the same.
 
@@ -338,13 +457,11 @@ class Submit:
     def play(self, venue: Venue) -> Receipt:
         state = venue.state
         clock = venue.sequencer.clock
-        index = state.markets[PERPS[self.market]]
         account = state.accounts[self.account]
-        assert isinstance(index, Underlying)
-        price = max(TICK, index.index // TICK * TICK + self.ticks * TICK)
+        price = max(TICK, find_center(state, self.market) // TICK * TICK + self.ticks * TICK)
         size = self.size
         if self.is_edge:
-            edge = find_edge(state, account, self.market, self.is_buy, price, clock)
+            edge = find_edge(state, self.account, self.market, self.is_buy, price)
             size = max(0, size + edge)
         last = venue.sequencer.engine.nonces.get((self.account, SlotId(self.slot)), 0)
         order = make_order(
@@ -462,6 +579,10 @@ class FromL1:
             case MessageKind.CONFIGURE:
                 status = SeriesStatus(self.amount % 2)
                 return venue.consume(self.kind, ZERO_ADDRESS, encode_status(TWIN, status))
+            case MessageKind.FORCE_CLOSE:
+                held = venue.state.accounts[self.account].positions
+                market = held[self.amount % len(held)].series if held else PERP
+                body = encode_force_close(self.account, market, self.amount)
             case MessageKind.FORCED:
                 body = encode_forced(*self.compute_forced(venue))
         return venue.consume(self.kind, owner, body)
@@ -476,7 +597,61 @@ class FromL1:
         return clock, change, (signature,)
 
 
-Operation = Submit | Cancel | Pay | ChangeKey | See | Tick | Seal | FromL1
+@dataclass(frozen=True)
+class SeeSurface:
+    """A surface of an expiry or of a premium."""
+
+    market: MarketId
+    level: int
+    age: int = 0
+    signers: int = 0b11
+
+    def play(self, venue: Venue) -> Receipt:
+        time = venue.sequencer.clock - self.age
+        return venue.surface(make_surface(venue.state, self.market, time, self.signers, self.level))
+
+
+@dataclass(frozen=True)
+class Bid:
+    """A bid for an account in distress."""
+
+    account: AccountId
+    target: int
+    share: int
+    reward: int = 0
+
+    def play(self, venue: Venue) -> Receipt:
+        nonce = venue.state.accounts[self.account].nonce + 1
+        bid = Liquidate(self.account, AccountId(self.target), self.share, self.reward, nonce)
+        signature = OWNERS[self.account].sign_action(venue.domain, bid)
+        return venue.sequencer.liquidate(bid, signature)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A poke."""
+
+    kind: Kind
+    subject: int
+    detail: int = 0
+
+    def play(self, venue: Venue) -> Receipt:
+        return venue.sequencer.poke(self.kind, self.subject, self.detail)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """The price of data on L1, where it is told."""
+
+    level: int
+
+    def play(self, venue: Venue) -> None:
+        venue.sequencer.set_data_fee(self.level)
+
+
+Operation = (
+    Submit | Cancel | Pay | ChangeKey | See | Tick | Seal | FromL1 | SeeSurface | Bid | Ask | Charge
+)
 
 
 def play(venue: Venue, operation: Operation) -> Receipt | None:

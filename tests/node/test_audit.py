@@ -7,8 +7,16 @@ from types import SimpleNamespace
 import pytest
 
 from deltaroll.node.audit import Audit, compute_audit, compute_equity, count_open_sizes
+from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.state import set_account, set_market
-from deltaroll.protocol.types import AccountId, MessageKind, Position, Series, Withdraw
+from deltaroll.protocol.types import (
+    AccountId,
+    MessageKind,
+    Position,
+    Series,
+    SeriesStatus,
+    Withdraw,
+)
 from tests.node.l1 import FakeGateway, FakeL1
 from tests.node.streams import make_stream
 from tests.node.support import (
@@ -137,9 +145,29 @@ def test_compute_equity__carry__is_subtracted_from_longs_and_added_to_shorts(led
     before = compute_equity(state)
     series = state.markets[PERP]
     assert isinstance(series, Series)
-    set_market(state, PERP, replace(series, carry=series.carry + 11))
+    carry_long, carry_short = series.carry_long + 11, series.carry_short + 11
+    set_market(state, PERP, replace(series, carry_long=carry_long, carry_short=carry_short))
     assert compute_equity(state) == before
+    set_market(state, PERP, replace(series, carry_long=carry_long, carry_short=carry_short + 1))
+    assert compute_equity(state) == before + 5
     del state.accounts[BLAISE]
     held = state.accounts[ADA]
     others = sum(one.cash for one in state.accounts.values()) - held.cash
     assert compute_equity(state) == others + held.cash + 5 * (series.mark - 11)
+
+
+def test_count_open_sizes__settled_series__counts_whoever_has_not_left(ledger):
+    ledger.trade(5)
+    state = ledger.venue.state
+    series = state.markets[PERP]
+    assert isinstance(series, Series)
+    settled = replace(series, status=SeriesStatus.SETTLED, open_interest=10, risk=())
+    set_market(state, PERP, settled)
+    assert count_open_sizes(state) == 0
+    before = compute_equity(state)
+    after = process_realise(state, ADA, state.accounts[ADA])
+    set_account(state, ADA, after)
+    assert not after.positions
+    assert (count_open_sizes(state), compute_equity(state)) == (0, before)
+    set_market(state, PERP, settled)
+    assert count_open_sizes(state) == 1

@@ -9,10 +9,14 @@ from deltaroll.node.entries import (
     CancelAllEntry,
     CancelEntry,
     ClockEntry,
+    DataFeeEntry,
     Entry,
+    LiquidateEntry,
     MessageEntry,
     ObserveEntry,
+    PokeEntry,
     SealEntry,
+    SurfaceEntry,
     decode_entry,
     encode_entry,
     to_action,
@@ -21,12 +25,21 @@ from deltaroll.node.entries import (
     to_observations,
     to_order_entry,
 )
+from deltaroll.node.sequencer import to_poke
 from deltaroll.protocol.constants import MAX_AMOUNT, MAX_SIGNERS
 from deltaroll.protocol.types import (
+    Distress,
+    Fund,
+    Kind,
+    Liquidate,
+    Mark,
     Message,
     Observation,
     Order,
     SetTradingKey,
+    Socialise,
+    Surface,
+    Sweep,
     TimeInForce,
     Transfer,
     Withdraw,
@@ -64,7 +77,28 @@ observations = st.lists(
     st.builds(Observation, st.integers(0, MAX_SIGNERS - 1), prices, times), max_size=MAX_SIGNERS
 ).map(tuple)
 messages = st.builds(Message, st.integers(0, 255), addresses, times, st.binary(max_size=1024))
+fractions = st.integers(-(2**63) + 1, 2**63 - 1)
+shares = st.integers(0, 2**20 - 1)
+surfaces = st.builds(
+    SurfaceEntry,
+    markets,
+    st.integers(1, 2**MAX_SIGNERS - 1),
+    st.integers(1, 2**63 - 1),
+    *[fractions] * 6,
+    times,
+    st.lists(signatures, max_size=MAX_SIGNERS),
+)
+bids = st.builds(
+    LiquidateEntry, accounts, accounts | st.just(0), shares, shares, nonces, signatures
+)
+POKES = (Kind.MARK, Kind.FUND, Kind.SWEEP, Kind.DISTRESS, Kind.SOCIALISE)
+pokes = st.builds(PokeEntry, st.sampled_from(POKES), st.integers(0, 2**24 - 1), st.integers(1, 127))
+fees = st.builds(DataFeeEntry, st.integers(0, 2**64 - 1))
 entries: st.SearchStrategy[Entry] = st.one_of(
+    surfaces,
+    bids,
+    pokes,
+    fees,
     st.builds(to_order_entry, accounts, slots, orders, signatures, addresses),
     st.builds(CancelEntry, accounts, slots),
     st.builds(CancelAllEntry, accounts, markets),
@@ -115,6 +149,56 @@ def test_to_observations__any__come_back(market, seen):
 
 
 @fast
+@given(surfaces)
+def test_to_surface__any_surface__comes_back(entry):
+    back = decode_entry(encode_entry(entry))
+    assert back == entry
+    assert back.to_surface() == Surface(
+        entry.market,
+        entry.signers,
+        entry.ratio,
+        entry.rate,
+        entry.a,
+        entry.b,
+        entry.rho,
+        entry.m,
+        entry.sigma,
+        entry.time,
+    )
+    assert back.signatures == entry.signatures
+
+
+@fast
+@given(bids)
+def test_to_liquidate__any_bid__comes_back(entry):
+    back = decode_entry(encode_entry(entry))
+    assert back == entry
+    bid = Liquidate(entry.account, entry.target, entry.share, entry.reward, entry.nonce)
+    assert (back.to_liquidate(), back.signature) == (bid, entry.signature)
+
+
+@fast
+@given(pokes)
+def test_to_poke__any_poke__names_what_it_asks_for(entry):
+    back = decode_entry(encode_entry(entry))
+    assert back == entry
+    expected = {
+        Kind.MARK: Mark(entry.subject, entry.detail),
+        Kind.FUND: Fund(entry.subject),
+        Kind.SWEEP: Sweep(entry.subject),
+        Kind.DISTRESS: Distress(entry.subject),
+        Kind.SOCIALISE: Socialise(entry.subject),
+    }
+    assert to_poke(back) == expected[entry.kind]
+
+
+@pytest.mark.parametrize("kind", [*sorted(set(Kind) - set(POKES)), 16, -1])
+def test_to_poke__what_nobody_may_ask_for__is_no_transaction(kind):
+    with pytest.raises(ValueError, match=f"kind: nobody may ask for {int(kind)}"):
+        to_poke(PokeEntry(int(kind), 1, 1))
+
+
+@fast
 @given(messages, words)
 def test_to_message__any_message__comes_back(message, index):
     entry = MessageEntry(index, message.kind, message.sender, message.time, message.body)
@@ -127,6 +211,11 @@ def test_decode_entry__truncated__is_refused(entry, cut):
     encoding = encode_entry(entry)
     with pytest.raises(msgspec.DecodeError):
         decode_entry(encoding[: -min(cut, len(encoding))])
+
+
+def test_decode_entry__tag_that_is_no_text__is_refused():
+    with pytest.raises(msgspec.DecodeError):
+        decode_entry(b"\x91\xa2\x00\x80")
 
 
 @settings(deadline=None, max_examples=100)

@@ -16,7 +16,13 @@ from deltaroll.protocol.signatures import compute_bad_signature
 from deltaroll.protocol.state import State
 from deltaroll.protocol.transition import process_chunk
 from deltaroll.protocol.types import AccountId, Context, Fill, TimeInForce, Timestamp
-from tests.node.streams import make_rush, make_stream, operations
+from tests.node.streams import (
+    make_option_stream,
+    make_rush,
+    make_stream,
+    operations,
+    option_operations,
+)
 from tests.node.support import (
     CASH,
     DOMAIN,
@@ -63,7 +69,7 @@ def verify(venue: Venue, cuts: Sequence[int] = (3,), lag: int = 0) -> State:
                 domain=DOMAIN,
                 l1_time=Timestamp(min(get_clock(batch[-1][0].data) + lag, latest)),
                 queue_end=batch[-1][0].queue_end,
-                previous_base_fee=7 + turn,
+                previous_base_fee=10**9 + turn,
                 previous_blob_fee=turn,
                 is_first=place == 0,
                 is_last=place == len(batch) - 1,
@@ -137,6 +143,35 @@ def test_seal__long_stream__every_chunk_is_honest(seed):
     check_money(state)
 
 
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    stream=st.lists(option_operations, min_size=8, max_size=40),
+    cuts=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+)
+def test_seal__any_stream_with_options__every_chunk_is_honest(stream, cuts):
+    venue = Venue().open_options()
+    reported = play_all(venue, stream)
+    state = verify(venue, cuts)
+    assert collect_fills(venue) == reported
+    check_money(state)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_seal__long_stream_with_options__every_chunk_is_honest(seed):
+    venue = Venue().open_options()
+    reported = play_all(venue, make_option_stream(random.Random(seed), 1_000))
+    state = verify(venue, (1, 7, 30), 600)
+    assert collect_fills(venue) == reported
+    assert len(reported) > 60
+    check_money(state)
+    kinds = {
+        type(transaction).__name__
+        for chunk, _ in venue.store.sealed
+        for transaction in decode_chunk(chunk.data)[1]
+    }
+    assert kinds >= {"List", "Surface", "Sweep", "Distress", "Liquidate", "Fund", "DataFee", "Mark"}
+
+
 def test_seal__more_than_a_chunk_holds__weight_cuts_and_every_chunk_is_honest():
     venue = Venue().open(cash=CASH * 100)
     reported = play_all(venue, make_rush(random.Random(7), 800))
@@ -169,8 +204,7 @@ def test_submit__taker_at_the_edge_of_its_margin__fills_or_not_but_settles(
         venue.submit(THIRD, 0, make_order(PRICE, abs(held), is_buy=held < 0))
         venue.submit(TAKER, 1, make_order(PRICE, abs(held), is_buy=held > 0))
     price = PRICE + ticks * TICK
-    account = venue.state.accounts[TAKER]
-    edge = find_edge(venue.state, account, PERP, is_buy, price, clock)
+    edge = find_edge(venue.state, TAKER, PERP, is_buy, price)
     assert edge > 0
     venue.deposit(venue.state.accounts[MAKER].owner, MAKER, CASH * 10)
     rested = venue.submit(MAKER, 0, make_order(price, edge + 10, is_buy=not is_buy))

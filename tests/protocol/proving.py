@@ -50,8 +50,8 @@ def create_address(nonce: int) -> Address:
     return Address(keccak(rlp.encode([bytes.fromhex(DEPLOYER[2:]), nonce]))[12:])
 
 
-INBOX_AT = create_address(4)
-PROVER_AT = create_address(5)
+INBOX_AT = create_address(7)
+PROVER_AT = create_address(8)
 DOMAIN = compute_domain_separator(CHAIN_ID, INBOX_AT)
 """What users of these deployments sign for."""
 
@@ -81,7 +81,10 @@ class Rollup:
             self._evm.set_balance(account, 10**24)
         self._evm.set_block_env(BlockEnv(number=1000, timestamp=l1_time))
         bridge = self._deploy("MockQueue")
-        executor = self._deploy("TransitionExecutor")
+        pricer = self._deploy("OptionPricer")
+        markets = self._deploy("MarketExecutor")
+        accounts = self._deploy("AccountExecutor")
+        executor = self._deploy("TransitionExecutor", markets, accounts, pricer)
         transition = self._deploy("TransitionVerifier", executor)
         signature = self._deploy("SignatureVerifier")
         self._call(DEPLOYER, bridge, "MockQueue", "setInbox", "0x" + INBOX_AT.hex())

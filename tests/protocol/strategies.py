@@ -14,14 +14,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from deltaroll.presets import PMRM_2
+from deltaroll.presets import PMRM_2, SPAN_16
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
     encode_configure,
     encode_configure_params,
     encode_configure_series,
 )
-from deltaroll.protocol.constants import MAX_AMOUNT
+from deltaroll.protocol.constants import DAY, EXPIRY_TIME, MAX_AMOUNT, ONE
 from deltaroll.protocol.eip712 import compute_digest, compute_domain_separator
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
@@ -47,8 +47,10 @@ from deltaroll.protocol.types import (
     Address,
     Committee,
     Context,
+    Expiry,
     Fill,
     Grid,
+    List,
     Mark,
     MarketId,
     Message,
@@ -73,6 +75,7 @@ from deltaroll.protocol.types import (
     Withdraw,
 )
 from deltaroll.sdk.signing import Signer
+from tests.protocol import derivatives
 
 DOMAIN = compute_domain_separator(31337, Address(b"\x11" * 20))
 START = Timestamp(1_800_000_000)
@@ -156,28 +159,51 @@ def default_params(rng: Random, committee: int, grid: int) -> UnderlyingParams:
         initial_factor=1_250_000,
         perp_maintenance=20_000,
         perp_initial=rng.choice((0, 15_000)),
-        maker_fee=rng.choice((0, 150)),
+        option_maintenance=3_000,
+        option_initial=rng.choice((0, 2_000)),
+        maker_fee=rng.choice((0, 150, -150)),
         taker_fee=rng.choice((333, 10_000)),
-        risk_multiplier=rng.choice((1_000_000, 1_700_001)),
+        option_maker_fee=rng.choice((0, 300, -200)),
+        option_taker_fee=rng.choice((300, 10_000)),
+        option_fee_cap=rng.choice((0, 125_000, 1_000_000)),
+        funding_cap=rng.choice((0, 5_000, 50_000)),
+        multiplier_min=1_000_000,
+        multiplier_max=rng.choice((1_000_000, 1_700_001, 3_000_000)),
+        multiplier_step=rng.choice((0, 50_000, 10_000_000)),
+        vol_reference=rng.choice((0, 500_000)),
+        vol_slope=rng.choice((0, 500_000)),
+        insurance_slope=rng.choice((0, 1_000_000)),
+        force_penalty=rng.choice((0, 10_000)),
         max_observation_age=60,
         max_mark_age=300,
+        max_surface_age=rng.choice((600, 604_800)),
         halt_seconds=600,
+        gas_market=MarketId(0),
+        gas_lot=0,
+        strike_step=rng.choice((1_000_000, 7)),
+        list_base=MarketId(0),
+        list_strikes=0,
+        list_expiries=0,
+        list_period=0,
     )
 
 
 def random_grid(rng: Random) -> Grid:
     """A grid of any allowed size."""
-    if rng.random() < 0.5:
-        return PMRM_2
+    if rng.random() < 0.6:
+        return rng.choice((PMRM_2, PMRM_2, SPAN_16))
+    count = rng.randint(1, 33)
+    scenarios = []
+    for _ in range(count):
+        vol_shock = rng.randint(-1, 3)
+        shock = rng.choice((0, -1_000_000, rng.randint(-999_999, 4_000_000)))
+        weight = rng.choice((0, ONE, rng.randint(0, ONE)))
+        scenarios.append(Scenario(0 if vol_shock > 1 else shock, vol_shock, weight))
     return Grid(
-        tuple(
-            Scenario(
-                rng.choice((0, -1_000_000, rng.randint(-999_999, 4_000_000))),
-                rng.randint(-1, 3),
-                rng.choice((0, 1_000_000, rng.randint(0, 1_000_000))),
-            )
-            for _ in range(rng.randint(1, 33))
-        )
+        tuple(scenarios),
+        rng.randrange(count),
+        rng.randrange(count),
+        rng.choice((PMRM_2.model, SPAN_16.model)),
     )
 
 
@@ -198,7 +224,13 @@ def list_markets(rng: Random, state: State, series_count: int, underlyings: int 
         encode_configure(GRID_TAG, GRID, encode_grid(grid)[1:]),
     )
     for market in UNDERLYINGS[:underlyings]:
-        params = default_params(rng, COMMITTEE, GRID)
+        params = replace(
+            default_params(rng, COMMITTEE, GRID),
+            list_base=MarketId(derivatives.LIST_BASES[market]),
+            list_strikes=derivatives.STRIKES,
+            list_expiries=derivatives.EXPIRIES,
+            list_period=derivatives.PERIOD,
+        )
         body = encode_configure_params(market, encode_params(params))
         enqueue(state, MessageKind.CONFIGURE, ZERO_ADDRESS, body)
     series = [MarketId(FIRST_SERIES + n) for n in range(series_count)]
@@ -229,6 +261,23 @@ def refresh(rng: Random, world: World, prices: Sequence[int]) -> None:
             apply(world.state, observation(rng, world.state, market, price))
     for market in world.series:
         apply(world.state, Mark(market, 1))
+
+
+def list_options(rng: Random, world: World) -> None:
+    """List the expiries of every underlying's rule, give them surfaces, mark them."""
+    state = world.state
+    for market in UNDERLYINGS:
+        if market in state.markets:
+            for offset in range(derivatives.EXPIRIES):
+                apply(state, List(market, offset))
+    for market in derivatives.find_expiries(state):
+        leaf = state.markets[market]
+        assert isinstance(leaf, Expiry)
+        surface = derivatives.make_plausible_surface(rng, market, leaf, state.globals.clock)
+        try_apply(state, replace(surface, time=state.globals.clock, a=ONE // 400))
+        for series in derivatives.find_series(state, market):
+            world.series.append(series)
+            try_apply(state, Mark(series, 1))
 
 
 def open_accounts(rng: Random, world: World, count: int, amount: Callable[[], int]) -> None:
@@ -262,6 +311,47 @@ def build_normal_world(rng: Random) -> World:
     open_accounts(rng, world, rng.randint(8, 10), lambda: rng.choice((rich, rich, rich // 500)))
     refresh(rng, world, prices)
     evolve(rng, world, 150)
+    return world
+
+
+def build_options_world(rng: Random) -> World:
+    """Options and perpetuals, often close to an expiry, with funded insurance or without."""
+    state = new_state()
+    week = (START // DAY // 7) * 7 * DAY + DAY + EXPIRY_TIME + 7 * DAY
+    until = rng.choice((100, 1_000, 2_500, 30_000, 300_000))
+    state.globals = replace(state.globals, clock=Timestamp(week - until))
+    world = list_markets(rng, state, 4)
+    prices = [rng.randint(2_000, 90_000) * 1_000 for _ in UNDERLYINGS]
+    rich = max(prices) * 2_000
+    open_accounts(
+        rng, world, rng.randint(8, 10), lambda: rng.choice((rich, rich // 40, rich // 400))
+    )
+    refresh(rng, world, prices)
+    list_options(rng, world)
+    if rng.random() < 0.6:
+        fund = rng.choice((10**4, 10**8, rich))
+        state.globals = replace(
+            state.globals,
+            insurance=fund,
+            insurance_peak=fund * rng.choice((1, 2)),
+            deposited=state.globals.deposited + fund,
+        )
+    evolve(rng, world, 120)
+    draft = Draft(rng, world, state.globals.clock + 2, 0.0)
+    step_refresh(draft)
+    draft.finish(keep=True)
+    return world
+
+
+def build_trouble_world(rng: Random) -> World:
+    """An options world after a crash, before anybody has been helped."""
+    world = build_options_world(rng)
+    for percent in (rng.choice((60, 75, 130, 170)), rng.choice((80, 100, 120))):
+        draft = Draft(rng, world, world.state.globals.clock + 2, 0.0)
+        for market in UNDERLYINGS:
+            derivatives.crash(draft, market, percent)
+        derivatives.call_distress(draft)
+        draft.finish(keep=True)
     return world
 
 
@@ -335,7 +425,8 @@ def build_extreme_world(rng: Random) -> World:
             replace(
                 series,
                 open_interest=rng.choice((1 << 40, (1 << 64) - rng.randint(1, 9))),
-                carry=rng.choice((0, 3, -(1 << 90), (1 << 127) - 1)),
+                carry_long=rng.choice((0, 3, -(1 << 90), (1 << 127) - 1)),
+                carry_short=rng.choice((0, 3, -(1 << 90), (1 << 127) - 1)),
             ),
         )
     state.globals = replace(
@@ -383,6 +474,8 @@ def try_apply(state: State, transaction: Transaction) -> Fault:
 BUILDERS = {
     "normal": build_normal_world,
     "big": build_big_world,
+    "options": build_options_world,
+    "trouble": build_trouble_world,
     "extreme": build_extreme_world,
     "empty": build_empty_world,
 }
@@ -821,12 +914,24 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
                 scenario = rng.choice(
                     (
                         Scenario(-1_000_001, 0, 0),
-                        Scenario(0, 0, 1_000_001),
+                        Scenario(0, 0, ONE + 1),
                         Scenario(0, -128, 0),
-                        Scenario(2**31 - 1, 127, 1_000_000),
+                        Scenario(2**31 - 1, 127, ONE),
+                        Scenario(1, 2, ONE),
                     )
                 )
-                grid = rng.choice((Grid(()), Grid((scenario,)), Grid((scenario,) * 34)))
+                model = PMRM_2.model
+                name = rng.choice(type(model).__slots__)  # type: ignore[attr-defined]
+                value = rng.choice((-(1 << 63), -1, 0, 65 * ONE, (1 << 63) - 1))
+                grid = rng.choice(
+                    (
+                        Grid((), 0, 0, model),
+                        Grid((scenario,), 0, 0, model),
+                        Grid((scenario,) * 34, 0, 0, model),
+                        replace(PMRM_2, model=replace(model, **{name: value})),
+                        replace(PMRM_2, basis_up=rng.choice((33, 255))),
+                    )
+                )
             body = encode_configure(GRID_TAG, market, encode_grid(grid)[1:])
         case 2 | 3:
             market = rng.choice((draft.underlying(), draft.underlying(), free))
@@ -854,7 +959,8 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
 def spoil_params(rng: Random, params: UnderlyingParams) -> UnderlyingParams:
     """One parameter out of bounds, or on the other side of one."""
     name = rng.choice(UnderlyingParams.__slots__)  # type: ignore[attr-defined]
-    width = {"committee": 16, "grid": 16, "tick": 64}.get(name, 32)
+    widths = {"committee": 16, "grid": 16, "tick": 64, "gas_market": 16, "list_base": 16}
+    width = widths.get(name, 8 if name in ("list_strikes", "list_expiries") else 31)
     value = rng.choice((0, 1, 2, 10_001, 604_801, 1_000_001, 100_000_001, (1 << width) - 1))
     return replace(params, **{name: value & ((1 << width) - 1)})
 
@@ -892,7 +998,7 @@ def make_forced(draft: Draft) -> tuple[int, Address, bytes]:
 def make_noise(draft: Draft) -> tuple[int, Address, bytes]:
     """A kind and a body that mean nothing."""
     rng = draft.rng
-    kind = rng.choice((0, 1, 2, 3, 4, 5, 6, 255))
+    kind = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 255))
     return kind, rng.choice(OWNERS).address, rng.randbytes(rng.choice((1, 3, 4, 20, 40, 300)))
 
 
@@ -925,8 +1031,10 @@ def sign_all(
     signatures = []
     for request in compute_requests(transaction):
         signer = rng.choice(SIGNERS)
-        if request.role == Role.ORACLE:
+        if request.role in (Role.ORACLE, Role.SURFACE):
             leaf = state.markets.get(MarketId(request.subject))
+            if request.role == Role.SURFACE and isinstance(leaf, Expiry):
+                leaf = state.markets.get(leaf.underlying)
             if isinstance(leaf, Underlying):
                 committee = state.markets.get(leaf.params.committee)
                 assert isinstance(committee, Committee)
@@ -955,6 +1063,7 @@ FORCEABLE: tuple[Callable[[Draft], Transaction], ...] = (
     make_set_trading_key,
     make_observe,
     make_mark,
+    *derivatives.FORCEABLE,
 )
 MESSAGES: tuple[Callable[[Draft], tuple[int, Address, bytes]], ...] = (
     make_deposit,
@@ -965,6 +1074,7 @@ MESSAGES: tuple[Callable[[Draft], tuple[int, Address, bytes]], ...] = (
     make_forced,
     make_forced,
     make_noise,
+    *derivatives.MESSAGES,
 )
 
 
@@ -1087,8 +1197,10 @@ def step_refresh(draft: Draft) -> None:
     for market in UNDERLYINGS:
         leaf = draft.state.markets.get(market)
         if isinstance(leaf, Underlying) and leaf.index:
-            draft.add(observation(draft.rng, draft.state, market, leaf.index))
-    for market in draft.world.series[:16]:
+            price = leaf.pending_index or leaf.index
+            draft.add(observation(draft.rng, draft.state, market, price))
+    first = draft.rng.choice((0, 0, max(0, len(draft.world.series) - 16)))
+    for market in draft.world.series[first : first + 16]:
         draft.add(Mark(market, 1))
 
 
@@ -1108,8 +1220,9 @@ STEPS = (
     step_mark,
     step_refresh,
     step_queue,
+    *(step for step, _ in derivatives.STEPS),
 )
-STEP_WEIGHTS = (20, 18, 8, 12, 8, 6, 4, 24)
+STEP_WEIGHTS = (20, 18, 8, 12, 8, 6, 4, 24, *(weight for _, weight in derivatives.STEPS))
 
 
 # Cases
@@ -1130,7 +1243,7 @@ class Case:
 
 def generate_case(rng: Random) -> Case:
     """Return a chunk, valid or not, on one of the worlds."""
-    kind = rng.choices(tuple(BUILDERS), (60, 8, 24, 8))[0]
+    kind = rng.choices(tuple(BUILDERS), (25, 6, 25, 20, 18, 6))[0]
     world = world_of(kind, rng.randrange(WORLDS if kind != "big" else 3))
     state = world.state
     start = state.globals.queue_index

@@ -28,8 +28,13 @@ from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    DataFee,
+    Distress,
     Fill,
+    Fund,
     Kind,
+    Liquidate,
+    List,
     Mark,
     MarketId,
     Observation,
@@ -38,6 +43,9 @@ from deltaroll.protocol.types import (
     Queue,
     SetTradingKey,
     SlotId,
+    Socialise,
+    Surface,
+    Sweep,
     TimeInForce,
     Timestamp,
     Transaction,
@@ -55,6 +63,24 @@ TYPES = {
     Kind.SET_TRADING_KEY: ("(uint256,address,uint256,uint256)",),
     Kind.OBSERVE: ("(uint256,(uint256,uint256,uint256)[])",),
     Kind.MARK: ("(uint256,uint256)",),
+    Kind.SURFACE: ("(uint256,uint256,uint256,int256,int256,int256,int256,int256,int256,uint256)",),
+    Kind.LIST: ("(uint256,uint256)",),
+    Kind.FUND: ("(uint256)",),
+    Kind.SWEEP: ("(uint256)",),
+    Kind.DISTRESS: ("(uint256)",),
+    Kind.LIQUIDATE: ("(uint256,uint256,uint256,uint256,uint256)",),
+    Kind.SOCIALISE: ("(uint256)",),
+    Kind.DATA_FEE: ("(uint256)",),
+}
+KINDS: dict[type[Transaction], Kind] = {
+    Surface: Kind.SURFACE,
+    List: Kind.LIST,
+    Fund: Kind.FUND,
+    Sweep: Kind.SWEEP,
+    Distress: Kind.DISTRESS,
+    Liquidate: Kind.LIQUIDATE,
+    Socialise: Kind.SOCIALISE,
+    DataFee: Kind.DATA_FEE,
 }
 MAX_CLOCK = (1 << 40) - 1
 
@@ -64,6 +90,8 @@ slots = st.integers(0, (1 << 12) - 1).map(SlotId)
 addresses = st.binary(min_size=20, max_size=20).map(Address)
 lots = st.integers(0, (1 << 31) - 1)
 nonces = st.integers(0, (1 << 63) - 1)
+fractions = st.integers(-(1 << 63) + 1, (1 << 63) - 1)
+shares = st.integers(0, (1 << 20) - 1)
 
 
 def decimals(bits: int) -> st.SearchStrategy[int]:
@@ -126,6 +154,12 @@ def observes(draw: st.DrawFn, clock: int) -> Observe:
     )
 
 
+def surfaces(clock: int) -> st.SearchStrategy[Surface]:
+    times = st.integers(max(0, clock - (1 << 15) + 1), clock).map(Timestamp)
+    signers = st.integers(0, (1 << 16) - 1)
+    return st.builds(Surface, markets, signers, nonces, *(fractions for _ in range(6)), times)
+
+
 @st.composite
 def chunks(draw: st.DrawFn) -> tuple[Timestamp, tuple[Transaction, ...]]:
     clock = draw(st.integers(0, MAX_CLOCK))
@@ -139,6 +173,14 @@ def chunks(draw: st.DrawFn) -> tuple[Timestamp, tuple[Transaction, ...]]:
         ),
         observes(clock),
         st.builds(Mark, markets, st.integers(1, 128)),
+        surfaces(clock),
+        st.builds(List, markets, st.integers(0, 255)),
+        st.builds(Fund, markets),
+        st.builds(Sweep, accounts),
+        st.builds(Distress, accounts),
+        st.builds(Liquidate, accounts, accounts, shares, shares, nonces),
+        st.builds(Socialise, accounts),
+        st.builds(DataFee, nonces),
     )
     return Timestamp(clock), tuple(draw(st.lists(transaction, max_size=12)))
 
@@ -212,6 +254,9 @@ def plain(transaction: Transaction) -> tuple[Any, ...]:
             return (Kind.OBSERVE, transaction.market, entries)
         case Mark():
             return (Kind.MARK, transaction.market, transaction.count)
+        case _:
+            values = (getattr(transaction, name) for name in transaction.__slots__)
+            return (KINDS[type(transaction)], *values)
 
 
 def decode_solidity(data: bytes) -> tuple[Fault, int, list[tuple[Any, ...]]]:
@@ -375,6 +420,41 @@ def test_decode_order__edges__same_in_both_twins(time_in_force: int, clock: int,
         expected = Fault.NON_CANONICAL
     assert decode_python(data)[0] == expected
     assert decode_solidity(data) == decode_python(data)
+
+
+@pytest.mark.parametrize("magnitude", [0, 1, (1 << 63) - 1])
+@pytest.mark.parametrize("is_negative", [0, 1])
+def test_decode_signed__negative_zero__non_canonical(is_negative: int, magnitude: int) -> None:
+    writer = BitWriter()
+    encode_bits(writer, 1000, 40)
+    encode_number(writer, 0, 8)
+    encode_number(writer, 1, 8)
+    encode_number(writer, 0, 16)
+    encode_bits(writer, Kind.SURFACE, 4)
+    encode_bits(writer, 0b101, 16)
+    encode_number(writer, 7, 63)
+    for _ in range(6):
+        encode_bits(writer, is_negative, 1)
+        encode_number(writer, magnitude, 63)
+    encode_number(writer, 3, 15)
+    encode_bits(writer, Kind.END, 4)
+    data = writer.to_bytes()
+    expected = Fault.NON_CANONICAL if is_negative and not magnitude else Fault.NONE
+    fault, clock, found = decode_solidity(data)
+    assert (fault, clock, found) == decode_python(data)
+    assert fault == expected
+    if fault == Fault.NONE:
+        value = -magnitude if is_negative else magnitude
+        assert found == [(Kind.SURFACE, 0, 0b101, 7, *(6 * (value,)), 997)]
+
+
+def test_decode_surface__older_than_the_clock__non_canonical() -> None:
+    surface = Surface(MarketId(3), 1, 1, 1, 1, 1, 1, 1, 1, Timestamp(0))
+    data = encode_chunk(Timestamp(5), (surface,))
+    assert decode_solidity(data)[0] == Fault.NONE
+    earlier = (4).to_bytes(5, "big") + data[5:]
+    assert decode_python(earlier)[0] == Fault.NON_CANONICAL
+    assert decode_solidity(earlier)[0] == Fault.NON_CANONICAL
 
 
 def test_decode_observe__several_in_one_chunk__each_has_its_own() -> None:

@@ -11,16 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltaroll.protocol.eip712 import (
+    LIQUIDATE_TYPE,
     OBSERVATION_TYPE,
     ORDER_TYPE,
     SET_TRADING_KEY_TYPE,
+    SURFACE_TYPE,
     TRANSFER_TYPE,
     WITHDRAW_TYPE,
     compute_digest,
     compute_domain_separator,
+    hash_liquidate,
     hash_observation,
     hash_order,
     hash_set_trading_key,
+    hash_surface,
     hash_transfer,
     hash_withdraw,
 )
@@ -30,11 +34,13 @@ from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     AccountId,
     Address,
+    Liquidate,
     MarketId,
     Observation,
     Order,
     SetTradingKey,
     SlotId,
+    Surface,
     TimeInForce,
     Timestamp,
     Transfer,
@@ -170,6 +176,42 @@ def test_hash_observation__any_price__wallet_digest(
     wallet = wallet_digest(OBSERVATION_TYPE, market, price, time)
     struct_hash = hash_observation(MarketId(market), Observation(signer, price, time))
     check(wallet, struct_hash, harness().call("observation", market, (signer, price, time)))
+
+
+fractions = st.integers(-(1 << 63) + 1, (1 << 63) - 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, (1 << 16) - 1).map(MarketId),
+    st.integers(0, (1 << 16) - 1),
+    st.integers(0, (1 << 63) - 1),
+    st.tuples(*(fractions for _ in range(6))),
+    times,
+)
+def test_hash_surface__any_surface__wallet_digest_that_no_bitmap_changes(
+    market: MarketId, signers: int, ratio: int, numbers: tuple[int, ...], time: Timestamp
+) -> None:
+    wallet = wallet_digest(SURFACE_TYPE, market, ratio, *numbers, time)
+    struct_hash = hash_surface(Surface(market, signers, ratio, *numbers, time))
+    plain = (market, signers, ratio, *numbers, time)
+    check(wallet, struct_hash, harness().call("surface", plain))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    account_ids,
+    account_ids,
+    st.integers(0, (1 << 20) - 1),
+    st.integers(0, (1 << 20) - 1),
+    st.integers(0, (1 << 63) - 1),
+)
+def test_hash_liquidate__any_liquidation__wallet_digest(
+    account: AccountId, target: AccountId, share: int, reward: int, nonce: int
+) -> None:
+    plain = (account, target, share, reward, nonce)
+    wallet = wallet_digest(LIQUIDATE_TYPE, *plain)
+    check(wallet, hash_liquidate(Liquidate(*plain)), harness().call("liquidate", plain))
 
 
 def recover_both(digest: bytes, signature: bytes) -> Address:

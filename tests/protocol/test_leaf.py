@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltaroll.protocol import constants, leaf
-from deltaroll.protocol.constants import MAX_POSITIONS, MAX_SCENARIOS, MAX_SIGNERS
+from deltaroll.protocol.constants import MAX_POSITIONS, MAX_SCENARIOS, MAX_SIGNERS, TWAP_DAYS
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.leaf import encode_params
 from deltaroll.protocol.types import (
@@ -17,11 +17,13 @@ from deltaroll.protocol.types import (
     Address,
     Committee,
     Exit,
+    Expiry,
     Globals,
     Grid,
     MarketId,
     Order,
     Position,
+    RiskModel,
     Scenario,
     Series,
     SeriesKind,
@@ -105,17 +107,38 @@ def slots(
     return st.builds(Slot, orders, wide(32))
 
 
+models = st.builds(RiskModel, *(signed(64) for _ in RiskModel.__slots__))
+
+
 def grids(
     wide: Callable[[int], st.SearchStrategy[int]] = unsigned,
     wide_signed: Callable[[int], st.SearchStrategy[int]] = signed,
 ) -> st.SearchStrategy[Grid]:
-    scenarios = st.builds(Scenario, wide_signed(32), wide_signed(8), wide(32))
-    return st.lists(scenarios, max_size=MAX_SCENARIOS).map(lambda items: Grid(tuple(items)))
+    scenarios = st.builds(Scenario, wide_signed(32), wide_signed(8), wide(64))
+    lists = st.lists(scenarios, max_size=MAX_SCENARIOS).map(tuple)
+    return st.builds(Grid, lists, unsigned(8), unsigned(8), models)
 
 
 committees = st.builds(Committee, unsigned(8), st.lists(addresses, max_size=MAX_SIGNERS).map(tuple))
+PARAMS_BITS = {
+    "committee": 16,
+    "grid": 16,
+    "tick": 64,
+    "gas_market": 16,
+    "gas_lot": 64,
+    "strike_step": 64,
+    "list_base": 16,
+    "list_strikes": 8,
+    "list_expiries": 8,
+}
+"""Of those parameters that have not 32."""
+REBATES = ("maker_fee", "option_maker_fee")
 params = st.builds(
-    UnderlyingParams, market_ids, market_ids, unsigned(64), *(unsigned(32) for _ in range(14))
+    UnderlyingParams,
+    *(
+        (signed if name in REBATES else unsigned)(PARAMS_BITS.get(name, 32))
+        for name in UnderlyingParams.__slots__
+    ),
 )
 
 
@@ -123,7 +146,20 @@ def underlyings(
     wide: Callable[[int], st.SearchStrategy[int]] = unsigned,
 ) -> st.SearchStrategy[Underlying]:
     moments = wide(40).map(Timestamp)
-    return st.builds(Underlying, params, wide(64), moments, wide(64), moments)
+    twaps = st.tuples(*(wide(64) for _ in range(TWAP_DAYS)))
+    more = (wide(bits) for bits in (64, 32, 128, 16, 32))
+    return st.builds(Underlying, params, wide(64), moments, wide(64), moments, *more, twaps)
+
+
+def expiries(
+    wide: Callable[[int], st.SearchStrategy[int]] = unsigned,
+    wide_signed: Callable[[int], st.SearchStrategy[int]] = signed,
+) -> st.SearchStrategy[Expiry]:
+    moments = wide(40).map(Timestamp)
+    surface = (wide_signed(64) for _ in range(6))
+    prices = (wide(64) for _ in range(4))
+    market = wide(16).map(MarketId)
+    return st.builds(Expiry, market, moments, wide(64), *surface, moments, *prices, moments)
 
 
 def series(
@@ -141,6 +177,9 @@ def series(
         wide(64),
         wide(40).map(Timestamp),
         wide_signed(128),
+        wide_signed(128),
+        wide(40).map(Timestamp),
+        wide(16),
         wide(64),
         st.lists(wide_signed(64), max_size=MAX_SCENARIOS).map(tuple),
     )
@@ -156,7 +195,7 @@ def all_globals(
     wide: Callable[[int], st.SearchStrategy[int]] = unsigned,
 ) -> st.SearchStrategy[Globals]:
     moments = wide(40).map(Timestamp)
-    widths = (64, 128, 128, 128, 128, 64, 64, 64)
+    widths = (64, 128, 128, 128, 128, 128, 64, 64, 64, 64)
     return st.builds(
         Globals, roots, roots, roots, wide(32), wide(32), moments, *(wide(bits) for bits in widths)
     )
@@ -260,6 +299,30 @@ def test_encode_grid__any_grid__same_leaf_or_fault_in_both_twins(value: Grid) ->
     check("grid", value)
 
 
+@settings(max_examples=20, deadline=None)
+@given(models)
+def test_encode_model__any_model__same_bytes_in_both_twins(value: RiskModel) -> None:
+    check("model", value)
+
+
+@settings(max_examples=20, deadline=None)
+@given(models, st.integers(0, 21), st.sampled_from((1 << 63, -(1 << 63) - 1)))
+def test_encode_model__loose_number__out_of_range(value: RiskModel, field: int, out: int) -> None:
+    # Python refuses what does not fit when it packs; the codec and Configure never get that far.
+    values = list(plain(value))
+    values[field] = out
+    assert harness().call("encodeModel", tuple(values))[1] == Fault.OUT_OF_RANGE
+    grid = ((), 0, 0, tuple(values))
+    assert harness().call("encodeGrid", grid)[1] == Fault.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_encode_grid__loose_index__out_of_range(place: int) -> None:
+    grid = [(), 0, 0, (0,) * 22]
+    grid[place] = 256
+    assert harness().call("encodeGrid", tuple(grid))[1] == Fault.OUT_OF_RANGE
+
+
 @settings(max_examples=40, deadline=None)
 @given(committees)
 def test_encode_committee__any_committee__same_leaf_in_both_twins(value: Committee) -> None:
@@ -274,17 +337,23 @@ def test_encode_underlying__any_underlying__same_leaf_or_fault_in_both_twins(
     check("underlying", value)
 
 
-@settings(max_examples=30, deadline=None)
-@given(params, st.integers(0, 16), unsigned(64))
+@settings(max_examples=40, deadline=None)
+@given(st.one_of(expiries(), expiries(loose, loose_signed)))
+def test_encode_expiry__any_expiry__same_leaf_or_fault_in_both_twins(value: Expiry) -> None:
+    check("expiry", value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(params, st.sampled_from(UnderlyingParams.__slots__), unsigned(64))
 def test_encode_params__any_parameters__same_bytes_or_fault(
-    value: UnderlyingParams, field: int, excess: int
+    value: UnderlyingParams, field: str, excess: int
 ) -> None:
     check("params", value)
     # Python refuses what does not fit when it packs; the codec and Configure never get that far.
     values = list(plain(value))
-    values[field] += (excess + 1) << (16 if field < 2 else 64 if field == 2 else 32)
+    values[UnderlyingParams.__slots__.index(field)] += (excess + 1) << PARAMS_BITS.get(field, 32)
     assert harness().call("encodeParams", tuple(values))[1] == Fault.OUT_OF_RANGE
-    assert len(encode_params(value)) == 68
+    assert len(encode_params(value)) == leaf.PARAMS_BYTES
 
 
 @settings(max_examples=60, deadline=None)
@@ -307,6 +376,9 @@ def test_encode_series__borrowing_lanes__same_leaf_in_both_twins(count: int, ent
     check("series", a_series(-8, (entry,) * count))
 
 
+MODEL = RiskModel(*range(-11, 11))
+
+
 def edges(bits: int) -> tuple[tuple[int, Fault], ...]:
     """The last signed values that fit a field, and the first that do not."""
     edge = 1 << (bits - 1)
@@ -317,7 +389,9 @@ def edges(bits: int) -> tuple[tuple[int, Fault], ...]:
 def a_series(carry: int, risk: tuple[int, ...]) -> Series:
     ids = (MarketId(1), MarketId(0))
     kind, status = SeriesKind.PERPETUAL, SeriesStatus.ACTIVE
-    return Series(kind, status, *ids, 0, 5, 6, Timestamp(7), carry, 9, risk)
+    return Series(
+        kind, status, *ids, 0, 5, 6, Timestamp(7), carry, ~carry, Timestamp(8), 9, 10, risk
+    )
 
 
 def an_account(cash: int, size: int, snapshot: int) -> Account:
@@ -334,8 +408,8 @@ def an_account(cash: int, size: int, snapshot: int) -> Account:
         ("series", lambda value: a_series(0, (1, value)), 64),
         ("series", lambda value: a_series(0, (-1, value)), 64),
         ("series", lambda value: a_series(0, (1, 1, value)), 64),
-        ("grid", lambda value: Grid((Scenario(value, 0, 0),)), 32),
-        ("grid", lambda value: Grid((Scenario(0, value, 0),)), 8),
+        ("grid", lambda value: Grid((Scenario(value, 0, 0),), 0, 0, MODEL), 32),
+        ("grid", lambda value: Grid((Scenario(0, value, 0),), 0, 0, MODEL), 8),
         ("account", lambda value: an_account(value, 1, 1), 128),
         ("account", lambda value: an_account(1, value, 1), 64),
         ("account", lambda value: an_account(1, 1, value), 128),
@@ -367,7 +441,7 @@ def test_encode_globals__any_globals__same_root_or_fault_in_both_twins(value: Gl
 
 
 def test_encode_globals__negative_pool__out_of_range() -> None:
-    fields = (0, 0, Timestamp(0), 0, -1, 0, 0, 0, 0, 0, 0)
+    fields = (0, 0, Timestamp(0), 0, -1, 0, 0, 0, 0, 0, 0, 0, 0)
     value = Globals(bytes(32), bytes(32), bytes(32), *fields)
     assert encode_python(leaf.encode_globals, value)[1] == Fault.OUT_OF_RANGE
     assert harness().call("encodeGlobals", plain(value))[1] == Fault.OUT_OF_RANGE
@@ -376,7 +450,9 @@ def test_encode_globals__negative_pool__out_of_range() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.binary(max_size=400),
-    st.sampled_from(("Account", "Grid", "Committee", "Params", "Underlying", "Globals")),
+    st.sampled_from(
+        ("Account", "Grid", "Model", "Committee", "Params", "Underlying", "Expiry", "Globals")
+    ),
 )
 def test_decode__random_bytes__does_not_revert(encoding: bytes, kind: str) -> None:
     # A witness is decoded before its root is checked.
@@ -385,4 +461,5 @@ def test_decode__random_bytes__does_not_revert(encoding: bytes, kind: str) -> No
 
 def test_lengths__constants__are_those_of_the_leaves() -> None:
     assert leaf.ACCOUNT_HEAD_BYTES + MAX_POSITIONS * leaf.POSITION_BYTES == 1776
+    assert leaf.GRID_HEAD_BYTES + MAX_SCENARIOS * leaf.SCENARIO_BYTES == 609
     assert constants.LANE_PAIRS == (MAX_SCENARIOS + 1) // 2

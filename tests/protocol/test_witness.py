@@ -11,7 +11,7 @@ from eth_abi import encode
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deltaroll.protocol.constants import SLOT_DEPTH
+from deltaroll.protocol.constants import SLOT_DEPTH, TWAP_DAYS
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import GLOBALS_BYTES, encode_account, encode_market, encode_slot
@@ -20,6 +20,7 @@ from deltaroll.protocol.state import (
     compute_state_root,
     get_account,
     get_committee,
+    get_expiry,
     get_grid,
     get_message,
     get_series,
@@ -42,12 +43,14 @@ from deltaroll.protocol.types import (
     Address,
     Committee,
     Exit,
+    Expiry,
     Grid,
     MarketId,
     MarketLeaf,
     Message,
     Order,
     Position,
+    RiskModel,
     Scenario,
     Series,
     SeriesKind,
@@ -141,12 +144,23 @@ orders = st.builds(
     st.booleans(),
 )
 slots = st.builds(Slot, orders, small)
-grids = st.lists(st.builds(Scenario, small, st.integers(-1, 3), small), max_size=4).map(
-    lambda items: Grid(tuple(items))
+scenarios = st.lists(
+    st.builds(Scenario, small, st.integers(-1, 3), small), min_size=1, max_size=4
+).map(tuple)
+models = st.builds(RiskModel, *(st.integers(-9, 9) for _ in RiskModel.__slots__))
+grids = st.builds(
+    lambda items, up, model: Grid(items, up % len(items), 0, model), scenarios, small, models
 )
 committees = st.builds(Committee, st.integers(0, 9), st.lists(addresses, max_size=3).map(tuple))
-params = st.builds(UnderlyingParams, market_ids, market_ids, *(small for _ in range(15)))
-underlyings = st.builds(Underlying, params, small, times, small, times)
+tiny = st.integers(0, 255)
+params = st.builds(
+    UnderlyingParams, market_ids, market_ids, *(tiny for _ in UnderlyingParams.__slots__[2:])
+)
+twaps = st.tuples(*(small for _ in range(TWAP_DAYS)))
+underlyings = st.builds(
+    Underlying, params, small, times, small, times, *(small for _ in range(5)), twaps
+)
+expiries = st.builds(Expiry, market_ids, *(small for _ in Expiry.__slots__[1:]))
 series = st.builds(
     Series,
     st.just(SeriesKind.PERPETUAL),
@@ -158,10 +172,13 @@ series = st.builds(
     small,
     times,
     st.integers(-9, 9),
+    st.integers(-9, 9),
+    times,
+    small,
     small,
     st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=5).map(tuple),
 )
-markets = st.one_of(grids, committees, underlyings, series)
+markets = st.one_of(grids, committees, underlyings, series, expiries)
 messages = st.builds(Message, st.integers(0, 255), addresses, times, st.binary(max_size=70))
 
 
@@ -309,6 +326,8 @@ def get_market(state: State, market: MarketId, like: MarketLeaf) -> None:
             get_committee(state, market)
         case Underlying():
             get_underlying(state, market)
+        case Expiry():
+            get_expiry(state, market)
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +452,9 @@ def test_validate_witness__damaged__proves_nothing_false(
         assert tree_leaf(done.before, tree, place) == leaf_hash
 
 
+GRID = Grid((Scenario(1, 0, 1),), 0, 0, RiskModel(*range(22)))
+
+
 def small_state() -> State:
     """Two accounts, one with a slot; one market."""
     state = State()
@@ -442,7 +464,7 @@ def small_state() -> State:
         set_account(state, AccountId(number), account)
     order = Order(MarketId(5), True, 10, 3, 1, 0, Timestamp(9), TimeInForce.GTC, False, False)
     set_slot(state, AccountId(1), SlotId(4), Slot(order, 1))
-    set_market(state, MarketId(5), Grid((Scenario(1, 0, 1),)))
+    set_market(state, MarketId(5), GRID)
     compute_state_root(state)
     reset_meter(state)
     return state
@@ -455,7 +477,7 @@ def rich_run() -> Run:
     for slot in (5, 9, 4095):
         set_slot(state, AccountId(1), SlotId(slot), replace(other, filled=slot))
     for market in (4, 6, 7, 900):
-        set_market(state, MarketId(market), Grid((Scenario(market, 0, 1),)))
+        set_market(state, MarketId(market), replace(GRID, scenarios=(Scenario(market, 0, 1),)))
     for amount in (1, 2, 3):
         process_exit(state, Exit(0, Address(b"\x07" * 20), amount))
     compute_state_root(state)
@@ -465,8 +487,8 @@ def rich_run() -> Run:
         Operation(Act.GET_ACCOUNT, 2),
         Operation(Act.GET_SLOT, 1, 4),
         Operation(Act.GET_SLOT, 1, 9),
-        Operation(Act.TOUCH_MARKET, 5, 0, Grid(())),
-        Operation(Act.TOUCH_MARKET, 900, 0, Grid(())),
+        Operation(Act.TOUCH_MARKET, 5, 0, GRID),
+        Operation(Act.TOUCH_MARKET, 900, 0, GRID),
         Operation(Act.PROCESS_EXIT, 8, 0),
         Operation(Act.PROCESS_EXIT, 9, 0),
     ]
@@ -498,7 +520,7 @@ def test_rollback__nested_groups__as_if_never_done() -> None:
     before = compute_state_root(state)
     account = replace(state.accounts[AccountId(1)], cash=7)
     slot = replace(state.slots[AccountId(1)][SlotId(4)], filled=2)
-    grid = Grid(())
+    grid = GRID
     wanted = [
         Operation(Act.GET_ACCOUNT, 1),
         Operation(Act.GET_SLOT, 1, 4),
@@ -537,8 +559,8 @@ def test_rollback__nested_groups__as_if_never_done() -> None:
         (Operation(Act.GET_SLOT, 1, 5), "Witness_MissingSlot"),
         (Operation(Act.GET_SLOT, 2, 4), "Witness_MissingSlot"),
         (Operation(Act.GET_SLOT, 9, 4), "Witness_MissingAccount"),
-        (Operation(Act.TOUCH_MARKET, 6, 0, Grid(())), "Witness_MissingMarket"),
-        (Operation(Act.SET_MARKET, 6, 0, Grid(())), "Witness_MissingMarket"),
+        (Operation(Act.TOUCH_MARKET, 6, 0, GRID), "Witness_MissingMarket"),
+        (Operation(Act.SET_MARKET, 6, 0, GRID), "Witness_MissingMarket"),
         (Operation(Act.GET_MESSAGE, 0), "Witness_MissingMessage"),
         (Operation(Act.PROCESS_EXIT, 1, 0), "Witness_MissingExit"),
     ],
@@ -548,7 +570,7 @@ def test_get__leaf_not_opened__reverts(operation: Operation, error: str) -> None
         Operation(Act.GET_ACCOUNT, 1),
         Operation(Act.GET_SLOT, 1, 4),
         Operation(Act.GET_ACCOUNT, 2),
-        Operation(Act.TOUCH_MARKET, 5, 0, Grid(())),
+        Operation(Act.TOUCH_MARKET, 5, 0, GRID),
     ]
     done = run(small_state(), wanted)
     with pytest.raises(RevertError, match=error):
@@ -558,7 +580,7 @@ def test_get__leaf_not_opened__reverts(operation: Operation, error: str) -> None
 def test_decode_witness__leaves_out_of_order__reverts() -> None:
     done = run(small_state(), [Operation(Act.GET_ACCOUNT, 1), Operation(Act.GET_ACCOUNT, 2)])
     entry = 3 + 1 + 112 + 1
-    start = 207 + 2 + 2
+    start = GLOBALS_BYTES + 2 + 2
     one, two = (done.witness[start + i * entry : start + (i + 1) * entry] for i in range(2))
     rest = done.witness[start + 2 * entry :]
     for pair in (two + one, one + one):
@@ -568,13 +590,24 @@ def test_decode_witness__leaves_out_of_order__reverts() -> None:
 
 def test_decode_witness__more_scenarios_than_a_series_has__reverts() -> None:
     # Memory is laid out for MAX_SCENARIOS before the leaf is shown to be real.
-    done = run(small_state(), [Operation(Act.TOUCH_MARKET, 5, 0, Grid(()))])
-    for tag, head, size, most in ((0x4D, 61, 8, 33), (0x52, 2, 9, 33), (0x43, 3, 20, 16)):
+    done = run(small_state(), [Operation(Act.TOUCH_MARKET, 5, 0, GRID)])
+    for tag, head, size, most in ((0x4D, 84, 8, 33), (0x52, 180, 13, 33), (0x43, 3, 20, 16)):
         leaf = bytes((tag,)) + bytes(head - 1 + size * (most + 1))
         market = b"\x00\x05" + len(leaf).to_bytes(2, "big") + leaf + b"\x00\x00"
-        forged = done.witness[: 207 + 2 + 2] + b"\x00\x01" + market
+        forged = done.witness[: GLOBALS_BYTES + 2 + 2] + b"\x00\x01" + market
         with pytest.raises(RevertError, match="Witness_BadLeaf"):
             harness().call("open", forged, done.root_before)
+
+
+@pytest.mark.parametrize("place", [2, 3])
+def test_decode_witness__basis_scenario_that_a_grid_has_not__reverts(place: int) -> None:
+    # A transition looks it up before the leaf is shown to be real.
+    done = run(small_state(), [Operation(Act.TOUCH_MARKET, 5, 0, GRID)])
+    at = done.witness.index(b"\x00\x05\x00\xc1\x52") + 4 + place
+    assert done.witness[at] == 0
+    forged = done.witness[:at] + b"\x01" + done.witness[at + 1 :]
+    with pytest.raises(RevertError, match="Witness_BadLeaf"):
+        harness().call("open", forged, done.root_before)
 
 
 def test_decode_witness__slot_past_the_tree__reverts() -> None:

@@ -45,7 +45,11 @@ class Verifiers:
         self._evm = EVM()
         self.gas_used = 0
         """Gas of the last call, calldata and the 21,000 of a transaction included."""
-        executor = self._deploy("TransitionExecutor")
+        pricer = self._deploy("OptionPricer")
+        markets = self._deploy("MarketExecutor")
+        accounts = self._deploy("AccountExecutor")
+        modules = encode(["address"] * 3, [markets, accounts, pricer])
+        executor = self._deploy("TransitionExecutor", modules)
         self.transition = self._deploy("TransitionVerifier", encode(["address"], [executor]))
         self.signature = self._deploy("SignatureVerifier")
         self.queue = self._deploy("MockQueue")
@@ -60,12 +64,18 @@ class Verifiers:
         self._evm.message_call(CALLER, self.queue, calldata=data, gas=GAS)
 
     def verify_transition(
-        self, context: Context, pre_root: bytes, post_root: bytes, data: bytes, witness: bytes
+        self,
+        context: Context,
+        pre_root: bytes,
+        post_root: bytes,
+        data: bytes,
+        witness: bytes,
+        gas: int = GAS,
     ) -> Fault:
         """Return what `verifyTransition` returns, or raise `RevertError`."""
         place = self._context(context, pre_root, post_root)
         body = encode([CONTEXT_TYPE, "bytes", "bytes"], [place, data, witness])
-        return self._call(self.transition, TRANSITION + body)
+        return self._call(self.transition, TRANSITION + body, gas)
 
     def verify_signature(
         self,
@@ -96,9 +106,9 @@ class Verifiers:
             context.is_last,
         )
 
-    def _call(self, address: str, calldata: bytes) -> Fault:
+    def _call(self, address: str, calldata: bytes, gas: int = GAS) -> Fault:
         try:
-            output = self._evm.message_call(CALLER, address, calldata=calldata, gas=GAS)
+            output = self._evm.message_call(CALLER, address, calldata=calldata, gas=gas)
         except RuntimeError as error:
             _, found, rest = str(error).partition("output: 0x")
             revert = bytes.fromhex(rest.partition(" ")[0]) if found else b""

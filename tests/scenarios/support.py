@@ -28,9 +28,12 @@ from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
     encode_configure,
+    encode_configure_expiry,
     encode_configure_params,
     encode_configure_series,
 )
+from deltaroll.protocol.constants import DAY, ONE
+from deltaroll.protocol.expiry import compute_boundary, compute_day
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import (
@@ -50,6 +53,7 @@ from deltaroll.protocol.types import (
     Context,
     Fill,
     Grid,
+    Liquidate,
     Mark,
     MarketId,
     Observation,
@@ -61,10 +65,12 @@ from deltaroll.protocol.types import (
     SeriesStatus,
     SetTradingKey,
     SlotId,
+    Surface,
     TimeInForce,
     Timestamp,
     Transaction,
     Transfer,
+    Underlying,
     Withdraw,
 )
 from deltaroll.sdk.signing import Signer
@@ -77,14 +83,31 @@ BTC, ETH, MOON = MarketId(4), MarketId(5), MarketId(6)
 BTC_PERP, BTC_NEXT, BTC_LAST = MarketId(16), MarketId(17), MarketId(18)
 ETH_PERP, CLOSED, MOON_PERP = MarketId(20), MarketId(24), MarketId(28)
 """Perpetuals. CLOSED, on BTC, does not trade."""
+EXPIRY, CALL, PUT = MarketId(30), MarketId(31), MarketId(32)
+"""Options on BTC at the money, which expire weeks after the base."""
+ETH_LISTING = MarketId(100)
+"""From here on List puts the expiries of ETH."""
 NOWHERE = MarketId(999)
 PRICES = {BTC: 60_000_000, ETH: 3_000_000}
 """Index of each underlying in the base, per lot."""
 TICK = 1_000
+OPTION_PRICE = 5_000_000
+"""Of the base's call: near its mark."""
 THRESHOLD, MEMBERS = 3, 5
 PARAMS = replace(make_params(COMMITTEE, GRID, TICK), move_band=20_000)
 """A 10 % jump halts, a 2 % move or an hour makes a mark stale, fills stay within 3 % of it."""
-STEEP = Grid((Scenario(2_000_000_000, 0, 1_000_000),))
+STEEP = Grid((Scenario(2_000_000_000, 0, ONE),), 0, 0, PMRM_2.model)
+LISTED = replace(
+    PARAMS,
+    strike_step=100_000,
+    list_base=ETH_LISTING,
+    list_strikes=2,
+    list_expiries=2,
+    list_period=7,
+)
+"""Of ETH."""
+LIFE = 30 * DAY
+"""How long the base's options live at least."""
 
 # Accounts, in the order in which they are opened
 
@@ -94,13 +117,15 @@ ERIN = AccountId(5)
 """Cash and nothing else."""
 FRANK = AccountId(6)
 """Ten dollars: less than the initial margin of one lot."""
+GINA = AccountId(8)
+"""Long all that her seven hundred dollars can carry."""
 ALICE_TOO = AccountId(7)
 """A second account of Alice."""
 NOBODY = AccountId(1_000)
 MAKER_SLOT, TAKER_SLOT = SlotId(100), SlotId(101)
 """Of orders that a draft does not place itself."""
 NAMES = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank")
-RICH, POOR = 100_000 * 10**6, 10 * 10**6
+RICH, POOR, TIGHT = 100_000 * 10**6, 10 * 10**6, 700 * 10**6
 KEY_LIFE, SHORT_LIFE = 30 * 24 * 3600, 60
 
 BLOCK_SECONDS = 12
@@ -254,6 +279,7 @@ def create_venue(
     ids = [AccountId(place) for place in range(1, len(NAMES) + 1)]
     owners = dict(zip(ids, others, strict=False))
     owners[ALICE_TOO] = owners[ALICE]
+    owners[GINA] = others[len(NAMES)]
     venue = Venue(
         provider=provider,
         gateway=load_gateway(project, provider, registry),
@@ -296,13 +322,23 @@ def list_markets(venue: Venue) -> None:
         encode_configure(GRID_TAG, GRID, encode_grid(PMRM_2)[1:]),
         encode_configure(GRID_TAG, STEEP_GRID, encode_grid(STEEP)[1:]),
         encode_configure_params(BTC, encode_params(PARAMS)),
-        encode_configure_params(ETH, encode_params(PARAMS)),
+        encode_configure_params(ETH, encode_params(LISTED)),
         encode_configure_params(MOON, encode_params(steep)),
         *(list_series(market, underlying) for market, underlying in series),
         list_series(CLOSED, BTC, SeriesStatus.INACTIVE),
+        encode_configure_expiry(EXPIRY, BTC, compute_expiry_time(venue)),
+        *(
+            encode_configure_series(market, kind, SeriesStatus.ACTIVE, BTC, EXPIRY, PRICES[BTC])
+            for market, kind in ((CALL, SeriesKind.CALL), (PUT, SeriesKind.PUT))
+        ),
     ]
     for body in bodies:
         venue.send(venue.contracts.bridge.configure, body, sender=venue.governor)
+
+
+def compute_expiry_time(venue: Venue) -> Timestamp:
+    """Return when the base's options expire."""
+    return compute_boundary(compute_day(venue.gateway.get_head().time + LIFE))
 
 
 def list_series(
@@ -319,7 +355,7 @@ def fund(venue: Venue) -> None:
     venue.send(contracts.token.mint, payer.address, 10**18, sender=payer)
     venue.send(contracts.token.approve, contracts.bridge.address, 10**18, sender=payer)
     for account, owner in sorted(venue.owners.items()):
-        amount = POOR if account == FRANK else RICH
+        amount = {FRANK: POOR, GINA: TIGHT}.get(account, RICH)
         venue.send(contracts.bridge.deposit, owner.address, 0, amount, sender=payer)
 
 
@@ -345,6 +381,7 @@ def trade(venue: Venue) -> None:
             (ETH_PERP, DAVE, CAROL, 50),
             (ETH_PERP, BOB, ALICE, 20),
             (BTC_PERP, DAVE, ALICE_TOO, 2),
+            (BTC_PERP, DAVE, GINA, 50),
         )
     ):
         price = PRICES[ETH if market == ETH_PERP else BTC]
@@ -356,7 +393,31 @@ def trade(venue: Venue) -> None:
     for underlying, price in PRICES.items():
         observe_with(venue, sequencer, underlying, price)
     post_all(sequencer, batcher)
+    surface_with(venue, sequencer, EXPIRY)
+    for account, is_buy in ((ALICE, False), (BOB, True)):
+        order_with(venue, sequencer, account, SlotId(50), CALL, is_buy, OPTION_PRICE, 4)
+    post_all(sequencer, batcher)
     store.close()
+
+
+def make_surface(market: MarketId, time: Timestamp, members: int = THRESHOLD) -> Surface:
+    """Return a flat surface of some 60 % volatility by the first members of the committee."""
+    return Surface(market, (1 << members) - 1, ONE, 0, ONE // 40, ONE // 50, 0, 0, ONE // 5, time)
+
+
+def sign_surface(venue: Venue, surface: Surface) -> tuple[bytes, ...]:
+    """Have the members sign whose bits are set."""
+    return tuple(
+        member.sign_surface(venue.gateway.domain, surface)
+        for place, member in enumerate(venue.committee)
+        if surface.signers >> place & 1
+    )
+
+
+def surface_with(venue: Venue, sequencer: Sequencer, market: MarketId) -> None:
+    """Give an expiry its surface through a sequencer."""
+    surface = make_surface(market, sequencer.clock)
+    sequencer.surface(surface, sign_surface(venue, surface))
 
 
 def observe_with(
@@ -566,6 +627,48 @@ class Lab:
             for entry in seen
         )
         return Signed(Observe(market, seen), signatures)
+
+    def surface(
+        self, market: MarketId = EXPIRY, members: int = THRESHOLD, age: int = 0, **changes: int
+    ) -> Signed[Surface]:
+        """Return a surface signed by the first members of the committee."""
+        surface = make_surface(market, Timestamp(self.time - age), members)
+        surface = replace(surface, **changes)  # type: ignore[arg-type]
+        return Signed(surface, sign_surface(self.venue, surface))
+
+    def liquidate(
+        self,
+        target: AccountId = GINA,
+        account: AccountId = ERIN,
+        share: int = 1_000_000,
+        reward: int = 0,
+        nonce: int = 100,
+        signer: AccountId | None = None,
+    ) -> Signed[Liquidate]:
+        """Return a signed bid for a share of an account."""
+        bid = Liquidate(account, target, share, reward, nonce)
+        key = self.venue.keys[account if signer is None else signer]
+        return Signed(bid, (key.sign_action(self.domain, bid),))
+
+    def plain(self, transaction: T) -> Signed[T]:
+        """Return a transaction that nobody signs."""
+        return Signed(transaction)
+
+    def fall(self, *percents: int, market: MarketId = BTC) -> list[Signed[Any]]:
+        """Return observations that move an index to percents of its price one after the other, a
+        second apart, and the marks of its perpetuals and options."""
+        leaf = self.state.markets[market]
+        assert isinstance(leaf, Underlying)
+        price = leaf.index
+        moves: list[Signed[Any]] = []
+        for place, percent in enumerate(percents):
+            price = price * percent // 100
+            moves.append(self.observe(market, price, age=len(percents) - 1 - place))
+        perpetuals = (BTC_PERP, BTC_NEXT, BTC_LAST) if market == BTC else (ETH_PERP,)
+        moves.extend(self.mark(each) for each in perpetuals)
+        if market == BTC:
+            moves.append(self.mark(CALL, 2))
+        return moves
 
     def mark(self, market: MarketId = BTC_PERP, count: int = 1) -> Signed[Mark]:
         """Return a mark."""

@@ -7,7 +7,7 @@ it. Then somebody who has read nothing but L1 removes it through the real contra
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ from deltaroll.protocol.types import (
     Underlying,
 )
 from deltaroll.sdk.signing import Signer
+from tests.scenarios import derivative_cases
+from tests.scenarios.registry import CASES, Case, case
 from tests.scenarios.support import (
     ALICE,
     ALICE_TOO,
@@ -90,32 +92,8 @@ from tests.scenarios.support import (
     list_series,
 )
 
-Draft = Callable[[Lab], Lie]
 PRICE = PRICES[BTC]
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-
-
-@dataclass(frozen=True)
-class Case:
-    """A batch with one fault."""
-
-    fault: Fault
-    draft: Draft
-    also: Fault | None
-    """What else is wrong with the chunk, where a fault cannot stand alone. It is proven second."""
-
-
-CASES: list[Case] = []
-
-
-def case(fault: Fault, also: Fault | None = None) -> Callable[[Draft], Draft]:
-    """Register the draft of a batch with a fault in its last chunk."""
-
-    def register(draft: Draft) -> Draft:
-        CASES.append(Case(fault, draft, also))
-        return draft
-
-    return register
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.fault.name}-{case.draft.__name__}")
@@ -136,6 +114,11 @@ def test_prove__one_fault__batch_removed(lab: Lab, case: Case) -> None:
 
 def test_cases__every_fault__has_one() -> None:
     assert {case.fault for case in CASES} == set(Fault) - {Fault.NONE}
+
+
+def test_cases__of_derivatives__are_among_them() -> None:
+    module = derivative_cases.__name__
+    assert any(case.draft.__module__ == module for case in CASES)
 
 
 def test_cases__names__are_unique() -> None:

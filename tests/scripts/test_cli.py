@@ -10,15 +10,17 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deltaroll.cli import MONEY, plain_errors, to_money, unlock, watch
+from deltaroll.cli import MONEY, WalletSigner, plain_errors, to_money, unlock, watch
 from deltaroll.l1.deployment import DeploymentError
 from deltaroll.l1.gateway import L1Error
 from deltaroll.l1.registry import RegistryError
 from deltaroll.node.batcher import BatcherError
 from deltaroll.node.challenger import ChallengeError
 from deltaroll.node.exits import ExitError
+from deltaroll.node.liquidator import LiquidatorError
 from deltaroll.node.store import StoreError
 from deltaroll.protocol.constants import MAX_AMOUNT
+from deltaroll.protocol.types import AccountId, Liquidate
 
 
 @settings(deadline=None, max_examples=200)
@@ -76,7 +78,16 @@ def test_to_money__any_sign__is_readable(units, text):
 
 @pytest.mark.parametrize(
     "kind",
-    [L1Error, BatcherError, ChallengeError, DeploymentError, ExitError, RegistryError, StoreError],
+    [
+        L1Error,
+        BatcherError,
+        ChallengeError,
+        DeploymentError,
+        ExitError,
+        LiquidatorError,
+        RegistryError,
+        StoreError,
+    ],
 )
 def test_plain_errors__known_error__is_one_line_and_a_failure(kind):
     @click.command()
@@ -137,7 +148,9 @@ def test_watch__fails_now_and_then__goes_on_until_told_to_stop(signals, capsys, 
     assert str(problem) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("problem", [BatcherError("not ours"), StoreError("damaged")])
+@pytest.mark.parametrize(
+    "problem", [BatcherError("not ours"), StoreError("damaged"), LiquidatorError("not its key")]
+)
 def test_watch__cannot_get_better__ends(signals, problem):
     def look() -> None:
         raise problem
@@ -149,3 +162,15 @@ def test_watch__cannot_get_better__ends(signals, problem):
 def test_unlock__account_without_a_keyfile__is_left_alone():
     account = SimpleNamespace()
     assert unlock(account) is account  # type: ignore[arg-type, comparison-overlap]
+
+
+def test_sign__account_declines__is_an_error():
+    account = SimpleNamespace(address="0x" + "22" * 20, sign_message=lambda _: None)
+    inbox = SimpleNamespace(address="0x" + "11" * 20)
+    gateway = SimpleNamespace(
+        provider=SimpleNamespace(chain_id=1), contracts=SimpleNamespace(inbox=inbox)
+    )
+    signer = WalletSigner(account, gateway)  # type: ignore[arg-type]
+    assert signer.address == b"\x22" * 20
+    with pytest.raises(LiquidatorError, match="did not sign"):
+        signer.sign(Liquidate(AccountId(1), AccountId(2), 3, 4, 5))

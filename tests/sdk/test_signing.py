@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from deltaroll.protocol.eip712 import (
     compute_domain_separator,
     hash_observation,
     hash_order,
+    hash_surface,
 )
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
@@ -32,11 +33,13 @@ from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     AccountId,
     Address,
+    Liquidate,
     MarketId,
     Observation,
     Order,
     SetTradingKey,
     SlotId,
+    Surface,
     TimeInForce,
     Timestamp,
     Transfer,
@@ -47,6 +50,7 @@ from deltaroll.sdk.signing import (
     compress_signature,
     hash_action,
     to_observation_typed_data,
+    to_surface_typed_data,
     to_typed_data,
 )
 from tests.node.support import CASH, DOMAIN, GENESIS, Venue, make_order
@@ -58,7 +62,7 @@ ROOT = SCRIPT.parents[2]
 ACCOUNT, SLOT = AccountId(6), SlotId(3)
 """The account that a deposit opens for the wallet."""
 
-Value = Order | Transfer | Withdraw | SetTradingKey | Observation
+Value = Order | Transfer | Withdraw | SetTradingKey | Liquidate | Observation | Surface
 Wallet = Callable[[Value], tuple[bytes, bytes]]
 """Digest and rollup signature of a value."""
 
@@ -91,6 +95,8 @@ def write(value: Value, at: Deployment = HERE) -> dict[str, Any]:
     """The document that a wallet shows."""
     if isinstance(value, Observation):
         return to_observation_typed_data(at.chain, at.inbox, MarketId(7), value)
+    if isinstance(value, Surface):
+        return to_surface_typed_data(at.chain, at.inbox, value)
     return to_typed_data(at.chain, at.inbox, value, ACCOUNT, SLOT)
 
 
@@ -100,6 +106,8 @@ def hash_value(value: Value) -> bytes:
             return hash_order(ACCOUNT, SLOT, value)
         case Observation():
             return hash_observation(MarketId(7), value)
+        case Surface():
+            return hash_surface(value)
         case _:
             return hash_action(value)
 
@@ -119,6 +127,8 @@ def sign_bare(value: Value) -> tuple[bytes, bytes]:
             signature = signer.sign_order(DOMAIN, ACCOUNT, SLOT, value)
         case Observation():
             signature = signer.sign_observation(DOMAIN, MarketId(7), value)
+        case Surface():
+            signature = signer.sign_surface(DOMAIN, value)
         case _:
             signature = signer.sign_action(DOMAIN, value)
     return compute_digest(DOMAIN, hash_value(value)), signature
@@ -215,6 +225,10 @@ HIGHEST = Order(
 TRANSFER = Transfer(ACCOUNT, AccountId(2), 1_000, 1)
 WITHDRAW = Withdraw(ACCOUNT, Address(bytes(range(20))), 1_000, 2)
 CHANGE = SetTradingKey(ACCOUNT, Address(b"\x77" * 20), Timestamp(GENESIS + 100), 3)
+LIQUIDATE = Liquidate(ACCOUNT, AccountId(2), 250_000, 20_000, 4)
+SURFACE = Surface(
+    MarketId(30), 0, 2**48, -(2**40), 2**40, 2**46, -(2**47), 2**43, 2**45, Timestamp(GENESIS)
+)
 VALUES: list[Value] = [
     ORDER,
     HIGHEST,
@@ -226,7 +240,27 @@ VALUES: list[Value] = [
     SetTradingKey(ACCOUNT, ZERO_ADDRESS, Timestamp(2**40 - 1), 2**63 - 1),
     Observation(0, 50_000, GENESIS),
     Observation(0, 2**63 - 1, Timestamp(2**40 - 1)),
+    LIQUIDATE,
+    Liquidate(AccountId(2**24 - 1), AccountId(0), 10**6, 10**6, 2**63 - 1),
+    SURFACE,
+    Surface(
+        MarketId(2**16 - 1),
+        0,
+        2**63 - 1,
+        1 - 2**63,
+        2**63 - 1,
+        1 - 2**63,
+        2**63 - 1,
+        -1,
+        1,
+        Timestamp(2**40 - 1),
+    ),
 ]
+
+
+def test_sign_surface__whoever_signs_with__is_the_same_document():
+    alone = Signer(get_key()).sign_surface(DOMAIN, SURFACE)
+    assert Signer(get_key()).sign_surface(DOMAIN, replace(SURFACE, signers=0b111)) == alone
 
 
 def make_random_values(count: int) -> list[Value]:
@@ -252,6 +286,14 @@ def make_random_values(count: int) -> list[Value]:
         lambda: Withdraw(AccountId(roll(24)), Address(dice.randbytes(20)), roll(96), roll(63)),
         lambda: SetTradingKey(
             AccountId(roll(24)), Address(dice.randbytes(20)), Timestamp(roll(40)), roll(63)
+        ),
+        lambda: Liquidate(AccountId(roll(24)), AccountId(roll(24)), roll(20), roll(20), roll(63)),
+        lambda: Surface(
+            MarketId(roll(16)),
+            0,
+            roll(63),
+            *(roll(63) * dice.choice((1, -1)) for _ in range(6)),
+            Timestamp(roll(40)),
         ),
     ]
     return [dice.choice(makers)() for _ in range(count)]

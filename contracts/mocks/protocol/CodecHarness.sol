@@ -83,6 +83,14 @@ contract CodecHarness {
         if (kind == Kind.SET_TRADING_KEY) return abi.encode(kind, transaction.setTradingKey);
         if (kind == Kind.OBSERVE) return abi.encode(kind, transaction.observe);
         if (kind == Kind.MARK) return abi.encode(kind, transaction.mark);
+        if (kind == Kind.SURFACE) return abi.encode(kind, transaction.surface);
+        if (kind == Kind.LIST) return abi.encode(kind, transaction.list);
+        if (kind == Kind.FUND) return abi.encode(kind, transaction.fund);
+        if (kind == Kind.SWEEP) return abi.encode(kind, transaction.sweep);
+        if (kind == Kind.DISTRESS) return abi.encode(kind, transaction.distress);
+        if (kind == Kind.LIQUIDATE) return abi.encode(kind, transaction.liquidate);
+        if (kind == Kind.SOCIALISE) return abi.encode(kind, transaction.socialise);
+        if (kind == Kind.DATA_FEE) return abi.encode(kind, transaction.dataFee);
         return abi.encode(kind);
     }
 }

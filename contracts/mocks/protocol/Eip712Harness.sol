@@ -3,7 +3,15 @@ pragma solidity 0.8.37;
 
 import "../../protocol/Eip712.sol" as Eip712;
 import {recoverSigner} from "../../protocol/Recovery.sol";
-import {Observation, Order, SetTradingKey, Transfer, Withdraw} from "../../protocol/Types.sol";
+import {
+    Liquidate,
+    Observation,
+    Order,
+    SetTradingKey,
+    Surface,
+    Transfer,
+    Withdraw
+} from "../../protocol/Types.sol";
 
 /// @title Opens digests and public-key recovery to tests.
 contract Eip712Harness {
@@ -37,6 +45,14 @@ contract Eip712Harness {
 
     function observation(uint256 market, Observation memory value) external pure returns (bytes32) {
         return Eip712.hashObservation(market, value);
+    }
+
+    function surface(Surface memory value) external pure returns (bytes32) {
+        return Eip712.hashSurface(value);
+    }
+
+    function liquidate(Liquidate memory value) external pure returns (bytes32) {
+        return Eip712.hashLiquidate(value);
     }
 
     function recover(bytes32 digest_, bytes32 r, bytes32 sAndParity)

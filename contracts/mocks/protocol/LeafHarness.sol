@@ -7,8 +7,10 @@ import {
     Account,
     Committee,
     Exit,
+    Expiry,
     Globals,
     Grid,
+    RiskModel,
     Series,
     Slot,
     Underlying,
@@ -39,6 +41,14 @@ contract LeafHarness {
 
     function decodeSlot(bytes memory encoding) external pure returns (Slot memory) {
         return Leaf.decodeSlot(encoding);
+    }
+
+    function encodeModel(RiskModel memory model) external pure returns (bytes memory, Fault) {
+        return Leaf.encodeModel(model);
+    }
+
+    function decodeModel(bytes memory encoding) external pure returns (RiskModel memory) {
+        return Leaf.decodeModel(encoding);
     }
 
     function encodeGrid(Grid memory leaf) external pure returns (bytes memory, Fault) {
@@ -75,6 +85,14 @@ contract LeafHarness {
 
     function decodeUnderlying(bytes memory encoding) external pure returns (Underlying memory) {
         return Leaf.decodeUnderlying(encoding);
+    }
+
+    function encodeExpiry(Expiry memory leaf) external pure returns (bytes memory, Fault) {
+        return Leaf.encodeExpiry(leaf);
+    }
+
+    function decodeExpiry(bytes memory encoding) external pure returns (Expiry memory) {
+        return Leaf.decodeExpiry(encoding);
     }
 
     function encodeSeries(Series memory leaf) external pure returns (bytes memory, Fault) {

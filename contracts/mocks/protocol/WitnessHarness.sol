@@ -4,10 +4,12 @@ pragma solidity 0.8.37;
 import {Fault} from "../../protocol/Fault.sol";
 import {
     COMMITTEE_TAG,
+    EXPIRY_TAG,
     GRID_TAG,
     SERIES_TAG,
     decodeAccount,
     decodeCommittee,
+    decodeExpiry,
     decodeGrid,
     decodeSeries,
     decodeSlot,
@@ -24,6 +26,7 @@ import {
     commit,
     getAccount,
     getCommittee,
+    getExpiry,
     getGrid,
     getMessage,
     getSeries,
@@ -193,11 +196,13 @@ contract WitnessHarness is IMessageQueue {
             if (tag == SERIES_TAG) (, fault) = getSeries(state, id);
             else if (tag == GRID_TAG) (, fault) = getGrid(state, id);
             else if (tag == COMMITTEE_TAG) (, fault) = getCommittee(state, id);
+            else if (tag == EXPIRY_TAG) (, fault) = getExpiry(state, id);
             else (, fault) = getUnderlying(state, id);
         } else {
             if (tag == SERIES_TAG) setMarket(state, id, decodeSeries(leaf));
             else if (tag == GRID_TAG) setMarket(state, id, decodeGrid(leaf));
             else if (tag == COMMITTEE_TAG) setMarket(state, id, decodeCommittee(leaf));
+            else if (tag == EXPIRY_TAG) setMarket(state, id, decodeExpiry(leaf));
             else setMarket(state, id, decodeUnderlying(leaf));
         }
     }

@@ -1,0 +1,312 @@
+"""`sequence --listen` and `liquidate`, in this process: an L1 in memory, real sockets."""
+
+import importlib.util
+import json
+import re
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import ape
+import click
+import pytest
+import structlog
+from click.testing import CliRunner
+
+from deltaroll.node.server import LineServer, SequencerThread
+from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
+from tests.node.distress import ADA, open_distressed
+from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, follow
+from tests.node.support import CASH, DOMAIN, OWNERS, Venue, compute_listing, encode_deposit, restart
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+CHAIN, INBOX = 1337, "0x" + "11" * 20
+"""Of DOMAIN."""
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def keep_logs():
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def sequence() -> ModuleType:
+    return load("sequence")
+
+
+@pytest.fixture
+def liquidate() -> ModuleType:
+    return load("liquidate")
+
+
+class BondedInbox(FakeInbox):
+    def bondOf(self, _: object) -> SimpleNamespace:  # noqa: N802 (the contract's name)
+        return SimpleNamespace(amount=1)
+
+
+def ask(port: int, request: dict[str, Any]) -> dict[str, Any]:
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        answer = json.loads(connection.makefile("rb").readline())
+    assert isinstance(answer, dict)
+    return answer
+
+
+def write_transfer(nonce: int) -> dict[str, Any]:
+    transfer = Transfer(AccountId(1), AccountId(2), 5, nonce)
+    signature = "0x" + OWNERS[AccountId(1)].sign_action(DOMAIN, transfer).hex()
+    fields = {"sender": 1, "recipient": 2, "amount": 5, "nonce": nonce}
+    return {"type": "transfer", **fields, "signature": signature}
+
+
+@pytest.fixture
+def l1() -> FakeL1:
+    l1 = FakeL1()
+    for body in compute_listing():
+        l1.enqueue(MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    for owner in list(OWNERS.values())[:2]:
+        l1.enqueue(MessageKind.DEPOSIT, owner.address, encode_deposit(owner.address, 0, CASH))
+    return l1
+
+
+@pytest.fixture
+def gateway(l1) -> FakeGateway:
+    gateway = FakeGateway(l1)
+    gateway.contracts.inbox = BondedInbox(l1)
+    return gateway
+
+
+def run_sequence(
+    sequence: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    gateway: FakeGateway,
+    path: Path,
+    watch: Callable[[Callable[[], None]], None],
+    port: int | None = 0,
+) -> None:
+    monkeypatch.setattr(sequence, "load_deployment", lambda *_: (None, gateway))
+    monkeypatch.setattr(sequence, "watch", lambda look, once, interval: watch(look))
+    sequence.cli.callback(
+        provider=None,
+        account=SimpleNamespace(),
+        registry=path.parent,
+        once=False,
+        interval=1.0,
+        store=path,
+        requests=None,
+        port=port,
+    )
+
+
+def read_port(capsys: pytest.CaptureFixture[str]) -> int:
+    found = re.search(r"listening on 127\.0\.0\.1:(\d+)", capsys.readouterr().err)
+    assert found is not None
+    return int(found[1])
+
+
+def test_sequence__listen__answers_and_posts(sequence, monkeypatch, capsys, tmp_path, l1, gateway):
+    ports: list[int] = []
+
+    def watch(look: Callable[[], None]) -> None:
+        ports.append(read_port(capsys))
+        assert ask(ports[0], write_transfer(1))["status"] == "done"
+        look()
+        assert follow(l1).state.accounts[AccountId(1)].cash == CASH - 5
+        assert ask(ports[0], write_transfer(2))["status"] == "done"
+        look()
+        assert follow(l1).state.accounts[AccountId(1)].cash == CASH - 10
+
+    run_sequence(sequence, monkeypatch, gateway, tmp_path / "data" / "log.sqlite", watch)
+    with pytest.raises(OSError, match="refused"):
+        ask(ports[0], write_transfer(3))
+    venue = restart(tmp_path / "data" / "log.sqlite")
+    assert venue.state.accounts[AccountId(1)].nonce == 2
+    assert follow(l1).fraud is None
+
+
+def test_sequence__l1_takes_its_time__lines_are_answered_meanwhile(
+    sequence, monkeypatch, capsys, tmp_path, gateway
+):
+    """Neither a look at L1 nor a batch that waits to be mined keeps a client waiting."""
+    asked: list[str] = []
+
+    def watch(look: Callable[[], None]) -> None:
+        port = read_port(capsys)
+
+        def ask_now(where: str) -> None:
+            assert ask(port, {"type": "account", "account": 1})["cash"] == CASH
+            asked.append(where)
+
+        gateway.interfere = ask_now
+        gateway.contracts.inbox.before_return = lambda: ask_now("submit")
+        look()
+        gateway.interfere = lambda _: None
+
+    run_sequence(sequence, monkeypatch, gateway, tmp_path / "log.sqlite", watch)
+    assert {"head", "events", "submit"} <= set(asked)
+
+
+def test_sequence__listen_with_once__is_an_error_before_anything(sequence):
+    with pytest.raises(click.UsageError, match="--listen"):
+        sequence.cli.callback(
+            provider=None,
+            account=None,
+            registry=None,
+            once=True,
+            interval=1.0,
+            store=None,
+            requests=None,
+            port=0,
+        )
+
+
+def test_sequence__port_taken__is_one_line_and_leaves_nothing_open(
+    sequence, monkeypatch, tmp_path, gateway
+):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(click.ClickException, match=f"--listen: port {port}: Address already"):
+            run_sequence(
+                sequence,
+                monkeypatch,
+                gateway,
+                tmp_path / "log.sqlite",
+                lambda look: None,
+                port=port,
+            )
+    # The first messages were taken in and are durable.
+    assert restart(tmp_path / "log.sqlite").state.globals.account_count == 2
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "x"])
+def test_sequence__no_port__is_refused(sequence, port):
+    result = CliRunner().invoke(sequence.cli, ["--account", "TEST::1", "--listen", port])
+    assert result.exit_code == 2
+    assert "--listen" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "Missing option '--connect'"),
+        (["--connect", "0"], "'--connect': 0 is not in the range 1<=x<=65535"),
+        (["--connect", "70000"], "'--connect': 70000 is not in the range"),
+        (["--connect", "5"], "Missing option '--for'"),
+        (["--connect", "5", "--for", "0"], "'--for': 0 is not in the range 1<=x<=16777215"),
+        (["--connect", "5", "--for", "1", "--min-reward", "1000001"], "'--min-reward': 1000001"),
+        (["--connect", "5", "--for", "1", "--max-share", "0"], "'--max-share': 0 is not in"),
+        (["--connect", "5", "--for", "1", "--buffer", "-1"], "'--buffer': -1 is not in"),
+        (["--connect", "5", "--for", "1", "--skip", "-1"], "'--skip': -1 is not in"),
+        (["--connect", "5", "--for", "1", "--log", "loud"], "'--log': 'loud' is not one of"),
+        (["--connect", "5", "--for", "1", "--account", "nobody"], "'nobody' not found"),
+    ],
+)
+def test_liquidate__bad_option__is_named(liquidate, arguments, complaint):
+    # Without an account Ape asks for one, for ever.
+    account = [] if "--account" in arguments else ["--account", "TEST::1"]
+    result = CliRunner().invoke(liquidate.cli, [*account, *arguments])
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.output.split())
+
+
+class Desk:
+    """A distressed venue behind a port; account 6 is of Ape's test account 1."""
+
+    def __init__(self) -> None:
+        self.wallet = ape.accounts.test_accounts[1]
+        venues: list[Venue] = []
+
+        def open_sequencer() -> Any:
+            venue = open_distressed()
+            venue.deposit(Address(bytes.fromhex(self.wallet.address[2:])), 0, CASH)
+            venues.append(venue)
+            return venue.sequencer
+
+        self.thread = SequencerThread(open_sequencer)
+        self.server = LineServer(self.thread, 0)
+        self.venue = venues[0]
+
+    def close(self) -> None:
+        self.server.close()
+        self.thread.close()
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    desk.close()
+
+
+def run_liquidate(
+    liquidate: ModuleType, monkeypatch: pytest.MonkeyPatch, desk: Desk, **changes: Any
+) -> None:
+    inbox = SimpleNamespace(address=INBOX)
+    gateway = SimpleNamespace(
+        provider=SimpleNamespace(chain_id=CHAIN), contracts=SimpleNamespace(inbox=inbox)
+    )
+    monkeypatch.setattr(liquidate, "load_deployment", lambda *_: (None, gateway))
+    monkeypatch.setattr(liquidate, "watch", lambda look, once, interval: look())
+    options = {
+        "provider": None,
+        "account": desk.wallet,
+        "registry": None,
+        "once": True,
+        "interval": 1.0,
+        "port": desk.server.port,
+        "rollup_account": 6,
+        "min_reward": 20_000,
+        "max_share": 100_000,
+        "buffer": 100_000,
+        "skip": (),
+        "level": "info",
+    }
+    liquidate.cli.callback(**options | changes)
+
+
+def test_liquidate__once__takes_over_and_sums_up(liquidate, monkeypatch, capsys, desk):
+    run_liquidate(liquidate, monkeypatch, desk)
+    said = capsys.readouterr()
+    assert re.fullmatch(
+        r"looks 1, accounts in distress 1, pokes 0, bids 1, taken 1, refused 0, "
+        r"reward 0\.\d*[1-9]\d*\n",
+        said.out,
+    )
+    assert json.loads(said.err.splitlines()[-1])["event"] == "taken"
+    assert desk.venue.state.accounts[AccountId(6)].positions[0].size == 90
+
+
+def test_liquidate__skipped__leaves_it(liquidate, monkeypatch, capsys, desk):
+    run_liquidate(liquidate, monkeypatch, desk, skip=(ADA,))
+    assert "accounts in distress 1, pokes 0, bids 0, taken 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("account", "complaint"),
+    [(1, "is not the owner of account 1"), (77, "account: no account 77")],
+)
+def test_liquidate__not_its_account__is_one_line(
+    liquidate, monkeypatch, capsys, desk, account, complaint
+):
+    with pytest.raises(click.ClickException, match=complaint):
+        run_liquidate(liquidate, monkeypatch, desk, rollup_account=account)
+    assert capsys.readouterr().out.startswith("looks 1, ")
+
+
+def test_liquidate__nobody_listens__is_one_line(liquidate, monkeypatch, desk):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(click.ClickException, match=f"--connect: port {port}: .*refused"):
+        run_liquidate(liquidate, monkeypatch, desk, port=port)
