@@ -25,7 +25,7 @@ PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz bench gas history lock clean
+	format fuzz margin-edge bench gas history lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,9 @@ endif
 
 fuzz: $(STAMP) ## Compare both protocol implementations on N random cases (N=, SEED=)
 	@$(RUN) tests.fuzz --n $(N) --seed $(SEED)
+
+margin-edge: $(STAMP) ## Trade N orders at the edge of margin; no accepted one may fail (N=, SEED=)
+	@$(RUN) tests.margin_edge --n $(N) --seed $(SEED)
 
 bench: $(STAMP) ## Measure the node
 	@$(RUN) benchmarks.run

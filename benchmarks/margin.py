@@ -1,5 +1,7 @@
 """The margin engine against Derive's published PMRM_2 cases, and what it costs in the EVM.
 
+`python -m benchmarks.margin` prints both.
+
 A case becomes a state: an underlying with the case's grid and factors, a leaf for each of its
 expiries, a call and a put for each strike, and an account. Marks, risk vectors, discounts, losses
 and requirements then are the protocol's own functions'. What the protocol does not have is added
@@ -10,22 +12,40 @@ currency that loses its peg.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from deltaroll.presets import ABSOLUTE, DOWN, LINEAR, NONE, UP, make_params, to_q48
-from deltaroll.protocol.constants import MAX_SCENARIOS, PPM, SETTLEMENT_WINDOW
+from eth_abi import decode, encode
+
+from deltaroll.presets import (
+    ABSOLUTE,
+    DOWN,
+    LINEAR,
+    NONE,
+    PMRM_2,
+    UP,
+    make_params,
+    to_q48,
+)
+from deltaroll.protocol.constants import MAX_SCENARIOS, PPM, SETTLEMENT_WINDOW, TWAP_DAYS
+from deltaroll.protocol.expiry import compute_boundary, compute_day
+from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.fixed import compute_sqrt, multiply_down
+from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.leaf import encode_account, encode_market
+from deltaroll.protocol.listing import create_series
 from deltaroll.protocol.margin import (
     Book,
+    Margin,
     compute_books,
     compute_loss,
     compute_requirement,
     compute_scenarios,
 )
+from deltaroll.protocol.mark import process_mark
 from deltaroll.protocol.risk import (
     Quote,
     compute_board,
@@ -35,12 +55,13 @@ from deltaroll.protocol.risk import (
     compute_perpetual_risk,
     compute_years,
 )
-from deltaroll.protocol.state import State, get_lanes, set_market
+from deltaroll.protocol.state import State, get_lanes, reset_meter, set_market
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
     Expiry,
     Grid,
+    Mark,
     MarketId,
     Position,
     RiskModel,
@@ -51,6 +72,7 @@ from deltaroll.protocol.types import (
     Timestamp,
     Underlying,
 )
+from tools.compile import compile_contracts
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "vectors" / "pmrm2" / "cases"
 """Published cases, unchanged; the folder may be absent."""
@@ -65,6 +87,9 @@ GRID, UNDERLYING, PERPETUAL = MarketId(1), MarketId(2), MarketId(3)
 EXPIRIES, OPTIONS = 100, 1_000
 """First ids of expiry leaves and of options."""
 VOL_SHOCKS = {"Up": UP, "None": NONE, "Down": DOWN, "LINEAR": LINEAR, "ABS": ABSOLUTE}
+
+CALLER = "0x" + "11" * 20
+GAS = 1 << 30
 
 Json = dict[str, Any]
 
@@ -162,7 +187,7 @@ def to_lots(value: Fraction | int) -> int:
     return round(value * LOTS)
 
 
-def to_ppm(value: Fraction | int) -> int:
+def to_ppm(value: Fraction) -> int:
     """Return a fraction in parts per million.
 
     Raises
@@ -178,7 +203,7 @@ def to_ppm(value: Fraction | int) -> int:
 
 def get_collateral_value(scenario: Json, collateral: Json) -> Fraction:
     """Return what a collateral is worth in the quote currency."""
-    return Fraction(collateral["Amount"] * collateral["Price"]) / scenario["StablePrice"]
+    return Fraction(collateral["Amount"] * collateral["Price"]) / Fraction(scenario["StablePrice"])
 
 
 def build_model(parameters: Json) -> RiskModel:
@@ -533,6 +558,186 @@ def margin_cases_matched() -> float:
     return matched / len(comparisons) if comparisons else 0.0
 
 
+class MarginMachine:
+    """`OptionPricer` and `MarginHarness` in one EVM. Without pyrevm there is none: ImportError."""
+
+    def __init__(self) -> None:
+        # Only some interpreters and machines have a wheel.
+        from pyrevm import EVM
+
+        artifacts = compile_contracts()
+        self._evm = EVM()
+        self._harness = artifacts["MarginHarness"]
+        self.pricer: str = self._evm.deploy(CALLER, artifacts["OptionPricer"].bytecode)
+        arguments = encode(["address"], [self.pricer])
+        self._address: str = self._evm.deploy(CALLER, self._harness.bytecode + arguments)
+
+    def price(self, words: Sequence[int]) -> list[int]:
+        """Send a request to the pricer; words are signed or unsigned."""
+        request = b"".join((word % (1 << 256)).to_bytes(32, "big") for word in words)
+        response = self._evm.message_call(CALLER, self.pricer, calldata=request, gas=GAS)
+        return [int.from_bytes(response[at : at + 32], "big") for at in range(0, len(response), 32)]
+
+    def mark(self, state: State, mark: Mark) -> tuple[Fault, list[bytes], int, int]:
+        """Return the fault, the leaves afterwards by id, execution gas and the weight charged."""
+        markets = to_markets(state, range(mark.market, mark.market + mark.count + 1))
+        fault, leaves, gas, weight = self._call("mark", markets, mark.market, mark.count)
+        known = zip(markets[0], leaves, strict=True)
+        return Fault(fault), [leaf for id_, leaf in known if id_ in state.markets], gas, weight
+
+    def margin(self, state: State, account: Account) -> tuple[Fault, Margin, int, int]:
+        """Return fault and margin, the execution gas of a second check, and the weight charged."""
+        fault, margin, gas, weight = self._call(
+            "margin", to_markets(state), encode_account(account, bytes(32))
+        )
+        return Fault(fault), Margin(*margin), gas, weight
+
+    def scenarios(self, state: State, account: Account) -> list[tuple[list[int], int]]:
+        """Return what `compute_scenarios` does, for every book of an account."""
+        totals, bases = self._call(
+            "scenarios", to_markets(state), encode_account(account, bytes(32))
+        )
+        return [(list(total), basis) for total, basis in zip(totals, bases, strict=True)]
+
+    def validate(self, state: State, before: Account, after: Account) -> tuple[Fault, Fault]:
+        """Return what `validate_margin` and `validate_initial_margin` fault with."""
+        encodings = [encode_account(account, bytes(32)) for account in (before, after)]
+        first, second = self._call("validate", to_markets(state), *encodings)
+        return Fault(first), Fault(second)
+
+    def _call(self, name: str, *arguments: object) -> Any:
+        entry = next(entry for entry in self._harness.abi if entry.get("name") == name)
+        inputs, outputs = (list(map(to_type, entry[key])) for key in ("inputs", "outputs"))
+        selector = keccak(f"{name}({','.join(inputs)})".encode())[:4]
+        data = selector + encode(inputs, arguments)
+        return decode(
+            outputs, self._evm.message_call(CALLER, self._address, calldata=data, gas=GAS)
+        )
+
+
+def to_type(parameter: Json) -> str:
+    """Return the ABI type of a parameter, tuples spelt out."""
+    kind = str(parameter["type"])
+    if not kind.startswith("tuple"):
+        return kind
+    return "(" + ",".join(map(to_type, parameter["components"])) + ")" + kind[len("tuple") :]
+
+
+def to_markets(state: State, others: Iterable[int] = ()) -> tuple[list[MarketId], list[bytes], int]:
+    """Return a state's market leaves, and ids without one, as the harness takes them."""
+    ids = sorted({*state.markets, *map(MarketId, others)})
+    leaves = [
+        encode_market(state.markets[market]) if market in state.markets else b"" for market in ids
+    ]
+    return ids, leaves, state.globals.clock
+
+
+def build_markets(grid: Grid, expiries: int, strikes: int) -> State:
+    """Return a state with a perpetual and options around an index of 60,000 dollars, none of them
+    marked: expiries from 100 on, each before its calls and puts.
+    """
+    state = State()
+    state.globals = replace(state.globals, clock=Timestamp(NOW + 10))
+    index = 60_000 * 10**3
+    params = make_params(MarketId(0), GRID, 1)
+    underlying = Underlying(
+        params=params,
+        index=index,
+        observed_at=NOW,
+        pending_index=0,
+        halted_until=Timestamp(0),
+        variance=0,
+        multiplier=PPM,
+        window_sum=0,
+        window_seconds=0,
+        day=compute_day(NOW),
+        twaps=(0,) * TWAP_DAYS,
+    )
+    set_market(state, GRID, grid)
+    set_market(state, UNDERLYING, underlying)
+    set_market(
+        state,
+        PERPETUAL,
+        create_series(SeriesKind.PERPETUAL, SeriesStatus.ACTIVE, UNDERLYING, MarketId(0), 0),
+    )
+    for place, days in enumerate((1, 7, 35, 200, 2, 14, 90, 400)[:expiries]):
+        leaf = market = MarketId(EXPIRIES + place * (1 + 2 * strikes))
+        expiry = Expiry(
+            underlying=UNDERLYING,
+            time=compute_boundary(compute_day(NOW) + days),
+            ratio=to_q48("1.01"),
+            rate=to_q48("0.05"),
+            a=to_q48("0.01"),
+            b=to_q48("0.1"),
+            rho=to_q48("-0.3"),
+            m=to_q48("0.01"),
+            sigma=to_q48("0.1"),
+            surfaced_at=Timestamp(NOW - 5),
+            settlement=0,
+            long_discount=0,
+            short_discount=0,
+            basis_factor=0,
+            priced_at=Timestamp(0),
+        )
+        set_market(state, market, expiry)
+        for number in range(strikes):
+            strike = index * (80 + 40 * number // strikes) // 100
+            for kind in (SeriesKind.CALL, SeriesKind.PUT):
+                market = MarketId(market + 1)
+                series = create_series(kind, SeriesStatus.ACTIVE, UNDERLYING, leaf, strike)
+                set_market(state, market, series)
+    return state
+
+
+def mark_all(state: State) -> None:
+    """Mark every series of a state."""
+    series = [market for market, leaf in state.markets.items() if isinstance(leaf, Series)]
+    for market in sorted(series):
+        reset_meter(state)
+        process_mark(state, Mark(market, 1))
+    reset_meter(state)
+
+
+def build_holder(state: State, per_expiry: int) -> Account:
+    """Return an account with so many neighbouring options of every expiry, long and short."""
+    positions: list[Position] = []
+    for market, leaf in sorted(state.markets.items()):
+        if isinstance(leaf, Expiry):
+            positions.extend(
+                Position(MarketId(market + place), (-3, 2, 1, -1)[place % 4] * 10**6, 0)
+                for place in range(1, per_expiry + 1)
+            )
+    return Account(
+        owner=ZERO_ADDRESS,
+        trading_key=ZERO_ADDRESS,
+        key_expiry=Timestamp(0),
+        nonce=0,
+        cash=10**15,
+        epoch=0,
+        distressed_at=Timestamp(0),
+        positions=tuple(positions),
+    )
+
+
+def measure_gas() -> dict[str, int]:
+    """Return execution gas: marking a strike's call and put under 33 scenarios, and a margin check
+    of 16 and of 64 options of four expiries, their leaves open already.
+    """
+    machine = MarginMachine()
+    state = build_markets(PMRM_2, 4, 8)
+    fault, _, pair, _ = machine.mark(state, Mark(MarketId(EXPIRIES + 1), 2))
+    if fault != Fault.NONE:
+        raise RuntimeError(f"mark: {fault.name}")
+    mark_all(state)
+    figures = {"mark_strike_pair": pair}
+    for per_expiry in (4, 16):
+        fault, _, gas, _ = machine.margin(state, build_holder(state, per_expiry))
+        if fault != Fault.NONE:
+            raise RuntimeError(f"margin: {fault.name}")
+        figures[f"margin_{4 * per_expiry}_positions"] = gas
+    return figures
+
+
 def show_cases() -> None:
     """Print a line for each case: the largest deviation of each kind, in parts of the tolerance."""
     comparisons = compare_cases()
@@ -541,8 +746,9 @@ def show_cases() -> None:
             print(f"{item.name}: {item.reason}")
             continue
         print(
-            f"{item.name}: scenarios {float(max(item.scenarios)):.2e}, basis {float(item.basis):.2e},"
-            f" maintenance {float(item.maintenance):.2e}, initial {float(item.initial):.2e}"
+            f"{item.name}: scenarios {float(max(item.scenarios)):.2e},"
+            f" basis {float(item.basis):.2e}, maintenance {float(item.maintenance):.2e},"
+            f" initial {float(item.initial):.2e}"
         )
     scenarios = sum(item.has_scenarios for item in comparisons)
     margins = sum(item.has_margins for item in comparisons)
@@ -551,3 +757,5 @@ def show_cases() -> None:
 
 if __name__ == "__main__":
     show_cases()
+    for name, gas in measure_gas().items():
+        print(f"{name}: {gas:,} gas")

@@ -73,7 +73,7 @@ PMRM_2 = Grid(
     basis_down=find_scenario(_PMRM_2_SCENARIOS, "-0.045"),
     model=PMRM_2_MODEL,
 )
-"""23 regular, 8 dampened tail and 2 skew scenarios of Derive's PMRM_2 (v2-core, PMRMLib_2.sol), with
+"""23 regular, 8 dampened tail and 2 skew scenarios of PMRM_2 (Derive, v2-core, PMRMLib_2.sol), with
 the static discounts and rate terms of its test vectors.
 """
 

@@ -36,7 +36,9 @@ function processTransfer(State memory state, Transfer memory transfer) pure retu
         (Account memory recipient, Fault noRecipient) = getAccount(state, transfer.recipient);
         if (isFault(noRecipient)) return noRecipient;
         Account memory recipientAfter = copyAccount(recipient);
-        recipientAfter.cash += int256(transfer.amount);
+        unchecked {
+            recipientAfter.cash += int256(transfer.amount);
+        }
         fault = validateAccount(recipientAfter);
         if (isFault(fault)) return fault;
         setAccount(state, transfer.recipient, recipientAfter);
@@ -89,7 +91,10 @@ function _spend(State memory state, uint256 accountId, int256 amount, uint256 no
     (account, fault) = processRealise(state, accountId, account);
     if (isFault(fault)) return (account, fault);
     accountAfter = copyAccount(account);
-    accountAfter.cash -= amount;
+    // See above.
+    unchecked {
+        accountAfter.cash -= amount;
+    }
     accountAfter.nonce = nonce;
     fault = validateAccount(accountAfter);
 }

@@ -293,7 +293,9 @@ function decodeSurface(Decoder memory decoder) pure {
         fail(reader, Fault.NON_CANONICAL);
         return;
     }
-    surface.time = decoder.clock - age;
+    unchecked {
+        surface.time = decoder.clock - age;
+    }
 }
 
 /// @dev Read a listing: underlying, how many expiries ahead.

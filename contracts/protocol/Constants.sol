@@ -19,6 +19,9 @@ uint256 constant CHUNK_DEPTH = 8;
 
 /// @dev Positions an account may hold; bounds the cost of a margin check.
 uint256 constant MAX_POSITIONS = 64;
+/// @dev Underlyings and expiries, added up, that an account's positions may be spread over: so that even its
+/// liquidation fits a chunk.
+uint256 constant MAX_GROUPS = 48;
 /// @dev Scenarios of a risk grid (the PMRM_2 family has 33).
 uint256 constant MAX_SCENARIOS = 33;
 /// @dev Members of an oracle committee.
@@ -99,25 +102,27 @@ uint256 constant WEIGHT_TRANSACTION_GAS = 10_000;
 /// @dev Order checks and position updates of one fill, margin apart.
 uint256 constant WEIGHT_FILL_GAS = 20_000;
 /// @dev One margin check, what is held apart.
-uint256 constant WEIGHT_MARGIN_GAS = 3000;
+uint256 constant WEIGHT_MARGIN_GAS = 4000;
 /// @dev One position of a margin check.
 uint256 constant WEIGHT_MARGIN_POSITION_GAS = 3600;
 /// @dev One underlying of a margin check.
 uint256 constant WEIGHT_MARGIN_GROUP_GAS = 8000;
 /// @dev Pricing one series under the whole grid.
-uint256 constant WEIGHT_MARK_GAS = 21_000;
+uint256 constant WEIGHT_MARK_GAS = 28_000;
 /// @dev Pricing one strike under the whole grid, its call, its put or both.
-uint256 constant WEIGHT_MARK_OPTION_GAS = 200_000;
+uint256 constant WEIGHT_MARK_OPTION_GAS = 150_000;
 /// @dev One expiry of a margin check.
 uint256 constant WEIGHT_MARGIN_EXPIRY_GAS = 12_000;
 /// @dev Handing the working memory to the second executor and taking it back.
-uint256 constant WEIGHT_MODULE_GAS = 250_000;
+uint256 constant WEIGHT_MODULE_GAS = 450_000;
 /// @dev Making one leaf of a listing.
 uint256 constant WEIGHT_LIST_LEAF_GAS = 12_000;
 /// @dev Looking at one position for what has settled.
 uint256 constant WEIGHT_REALISE_POSITION_GAS = 1500;
 /// @dev Moving one position from an account to its liquidator.
-uint256 constant WEIGHT_LIQUIDATE_POSITION_GAS = 6000;
+uint256 constant WEIGHT_LIQUIDATE_POSITION_GAS = 9000;
+/// @dev Turning one settled position into cash; what it leaves in memory is handed over ever after.
+uint256 constant WEIGHT_REALISE_GAS = 10_000;
 /// @dev Consuming one queue message; a forced one checks signatures inside.
 uint256 constant WEIGHT_MESSAGE_GAS = 30_000;
 /// @dev Decoding a Forced message, signatures apart.

@@ -95,13 +95,19 @@ function processAccrual(State memory state, Account memory account, uint256 cloc
     unchecked {
         fault = charge(state, count * WEIGHT_LIQUIDATE_POSITION_GAS, 0);
         if (isFault(fault)) return fault;
+        uint256 key = type(uint256).max;
+        Underlying memory underlying;
         for (uint256 i; i < count; ++i) {
             uint256 market = positions[i].series;
             (Series memory series, Fault noSeries) = getSeries(state, market);
             if (isFault(noSeries)) return noSeries;
             if (series.kind != SeriesKind.PERPETUAL) continue;
-            (Underlying memory underlying, Fault unknown) = getUnderlying(state, series.underlying);
-            if (isFault(unknown)) return unknown;
+            // Series of one underlying are mostly neighbours.
+            if (series.underlying != key) {
+                key = series.underlying;
+                (underlying, fault) = getUnderlying(state, key);
+                if (isFault(fault)) return fault;
+            }
             Series memory accrued;
             (accrued, fault) = computeAccrued(series, underlying.params, clock);
             if (isFault(fault)) return fault;

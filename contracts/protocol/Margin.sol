@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {divUp, isWithinBand} from "./Arithmetic.sol";
 import {
     LANE_PAIRS,
+    MAX_GROUPS,
     MAX_SCENARIOS,
     PPM,
     WEIGHT_MARGIN_EXPIRY_GAS,
@@ -33,6 +34,8 @@ import {
     Position,
     Scenario,
     Series,
+    SeriesKind,
+    SeriesStatus,
     Underlying,
     UnderlyingParams,
     hasStatus,
@@ -92,9 +95,9 @@ struct Walk {
     uint256 moveBand;
     uint256 chain; // The latest chain: where it is in memory.
     uint256 chainKey;
-    uint256 riskCount; // Scenarios of its grid.
     uint256 markIndex; // What the latest mark that is known to be fresh was computed from, and when.
     uint256 markedAt;
+    uint256 groups; // Books and chains.
 }
 
 /// @dev Return how much equity is missing to initial margin, 0 when none is.
@@ -218,55 +221,63 @@ function computeWorst(uint256[] memory lanes) pure returns (int256 worst) {
     }
 }
 
-/// @dev Return the changes of value under every scenario, Q48, with those of an expiry's options added: their
-/// value after it, statically discounted, less their value at the marks. A skew counts as a loss either way.
-/// Nothing is rounded. Changes the array that it is given, whose length is even and no less than the number of
-/// scenarios; `skews` are the places of those that are skews.
-function computeChanges(int256[] memory changes, Chain memory chain, uint256[] memory skews)
-    pure
-    returns (int256[] memory)
-{
+/// @dev Add what the options of an expiry add to the profit and loss of every scenario, rounded down: their
+/// value after it, statically discounted, less their value at the marks, weighted. A skew counts as a loss
+/// either way. Changes `totals`, and returns it.
+///
+/// `weights` are those of the scenarios, their number made even by a 0; `skews` are the places of skews.
+function computeTerms(
+    int256[] memory totals,
+    Chain memory chain,
+    uint256[] memory weights,
+    uint256[] memory skews
+) pure returns (int256[] memory) {
     uint256[] memory lanes = chain.lanes;
     Expiry memory expiry = chain.expiry;
     int256 value = chain.value;
-    // Below 2^128 * 2^64, and 2^6 chains.
+    // Below 2^128 * 2^64 * 2^53: weights are at most 1.
     assembly ("memory-safe") {
         // The short discount stands behind the long one: a sign bit moved to where 32 is selects it.
         let discounts := add(expiry, 0x160)
         let base := shl(48, value)
         let from := lanes
-        let to := add(changes, 0x20)
-        for { let end := add(to, shl(5, mload(changes))) } lt(to, end) {} {
+        let to := add(totals, 0x20)
+        let weight := add(weights, 0x20)
+        for { let end := add(weight, shl(5, mload(weights))) } lt(weight, end) {} {
             from := add(from, 0x20)
             // A word is low + 2^128 * high, both signed.
             let word := mload(from)
-            let low := signextend(15, word)
-            let high := add(sar(128, sub(word, low)), value)
-            low := add(low, value)
-            low := sub(mul(low, mload(add(discounts, and(shr(250, low), 0x20)))), base)
-            mstore(to, add(mload(to), low))
+            let term := signextend(15, word)
+            word := add(sar(128, sub(word, term)), value)
+            term := add(term, value)
+            term := sub(mul(term, mload(add(discounts, and(shr(250, term), 0x20)))), base)
+            mstore(to, add(mload(to), sar(96, mul(term, mload(weight)))))
+            weight := add(weight, 0x20)
             to := add(to, 0x20)
-            high := sub(mul(high, mload(add(discounts, and(shr(250, high), 0x20)))), base)
-            mstore(to, add(mload(to), high))
+            term := sub(mul(word, mload(add(discounts, and(shr(250, word), 0x20)))), base)
+            mstore(to, add(mload(to), sar(96, mul(term, mload(weight)))))
+            weight := add(weight, 0x20)
             to := add(to, 0x20)
         }
-        // Gains in skews count twice as losses, now that they have been added once.
+        // A gain in a skew counts twice as a loss, now that it has been added once.
         let skew := add(skews, 0x20)
         for { let end := add(skew, shl(5, mload(skews))) } lt(skew, end) { skew := add(skew, 0x20) }
         {
             let place := mload(skew)
             let word := mload(add(lanes, shl(5, add(shr(1, place), 1))))
-            let worth := signextend(15, word)
-            if and(place, 1) { worth := sar(128, sub(word, worth)) }
-            worth := add(worth, value)
-            worth := sub(mul(worth, mload(add(discounts, and(shr(250, worth), 0x20)))), base)
-            if sgt(worth, 0) {
-                to := add(changes, shl(5, add(place, 1)))
-                mstore(to, sub(mload(to), shl(1, worth)))
+            let term := signextend(15, word)
+            if and(place, 1) { term := sar(128, sub(word, term)) }
+            term := add(term, value)
+            term := sub(mul(term, mload(add(discounts, and(shr(250, term), 0x20)))), base)
+            place := shl(5, add(place, 1))
+            term := sar(96, mul(term, mload(add(weights, place))))
+            if sgt(term, 0) {
+                to := add(totals, place)
+                mstore(to, sub(mload(to), shl(1, term)))
             }
         }
     }
-    return changes;
+    return totals;
 }
 
 /// @dev Return what a higher or a lower forward of one expiry alone takes, rounded down and not above 0: the
@@ -282,30 +293,19 @@ function computeBasis(Chain memory chain, Grid memory grid) pure returns (int256
 }
 
 /// @dev Return the profit and loss of a book under every scenario, all MAX_SCENARIOS of them, and the basis
-/// contingency, as a number not above 0. What options add is weighted and rounded down here.
+/// contingency, as a number not above 0.
 function computeScenarios(Book memory book) pure returns (int256[] memory totals, int256 basis) {
     totals = computeLanes(book.lanes);
     Chain[] memory chains = book.chains;
     uint256 count = chains.length;
     if (count == 0) return (totals, basis);
-    Scenario[] memory scenarios = book.grid.scenarios;
-    uint256[] memory skews = _findSkews(scenarios);
-    int256[] memory changes = new int256[]((scenarios.length + 1) & ~uint256(1));
+    Grid memory grid = book.grid;
+    (uint256[] memory weights, uint256[] memory skews) = _sort(grid.scenarios);
     for (uint256 i; i < count; ++i) {
         Chain memory chain = chains[i];
-        changes = computeChanges(changes, chain, skews);
+        totals = computeTerms(totals, chain, weights, skews);
         unchecked {
-            basis += computeBasis(chain, book.grid);
-        }
-    }
-    // Below 2^198 * 2^53: weights are at most 16.
-    assembly ("memory-safe") {
-        let to := add(totals, 0x20)
-        let fromTotals := sub(changes, totals)
-        let scenario := sub(scenarios, totals)
-        for { let end := add(to, shl(5, mload(scenarios))) } lt(to, end) { to := add(to, 0x20) } {
-            let change := mul(mload(add(to, fromTotals)), mload(add(mload(add(to, scenario)), 0x40)))
-            mstore(to, add(mload(to), sar(96, change)))
+            basis += computeBasis(chain, grid);
         }
     }
 }
@@ -319,8 +319,9 @@ function computeLoss(Book memory book) pure returns (int256) {
         for { let end := add(place, shl(5, mload(totals))) } lt(place, end) {
             place := add(place, 0x20)
         } {
-            let total := mload(place)
-            if slt(total, worst) { worst := total }
+            // The lesser of both; a branch would cost more.
+            let total := xor(mload(place), worst)
+            worst := xor(worst, mul(total, slt(xor(total, worst), worst)))
         }
         worst := sub(0, worst)
     }
@@ -355,6 +356,11 @@ function computeRequirement(Book memory book, int256 loss)
     }
 }
 
+/// @dev Check that an account's positions may be spread over one more underlying or expiry. POSITION_LIMIT.
+function validateGroups(uint256 groups) pure returns (Fault) {
+    return groups >= MAX_GROUPS ? Fault.POSITION_LIMIT : Fault.NONE;
+}
+
 /// @dev Return an account's equity and what it holds, per underlying in the order of its positions. What
 /// `computeMargin` returns.
 function computeBooks(State memory state, Account memory account, uint256 clock)
@@ -371,6 +377,7 @@ function computeBooks(State memory state, Account memory account, uint256 clock)
     equity = account.cash;
     Walk memory walk;
     walk.clock = clock;
+    walk.next = _first(state.markets);
     walk.bookKey = type(uint256).max;
     walk.chainKey = type(uint256).max;
     Position memory position;
@@ -397,7 +404,7 @@ function computeBooks(State memory state, Account memory account, uint256 clock)
         unchecked {
             equity += computeEquityOf(size, position.snapshot, series);
         }
-        if (_isSettled(series)) continue;
+        if (hasStatus(series, SeriesStatus.SETTLED)) continue;
         fault = _addPosition(state, books, walk, series, size);
         if (isFault(fault)) return (equity, books, fault);
     }
@@ -458,16 +465,29 @@ function validateMargin(
     return margin.equity < 0 && margin.equity < former.equity ? Fault.MARGIN : Fault.NONE;
 }
 
-/// @dev Return the places of the scenarios that are skews.
-function _findSkews(Scenario[] memory scenarios) pure returns (uint256[] memory skews) {
+/// @dev Return the weights of scenarios, their number made even by a 0, and the places of those that are skews.
+function _sort(Scenario[] memory scenarios)
+    pure
+    returns (uint256[] memory weights, uint256[] memory skews)
+{
     assembly ("memory-safe") {
-        skews := mload(0x40)
-        let free := add(skews, 0x20)
         let count := mload(scenarios)
-        for { let place := 0 } lt(place, count) { place := add(place, 1) } {
-            // The vol shock is a scenario's second word.
-            if sgt(mload(add(mload(add(scenarios, shl(5, add(place, 1)))), 0x20)), 1) {
-                mstore(free, place)
+        let bytesOfWeights := shl(6, shr(1, add(count, 1)))
+        weights := mload(0x40)
+        skews := add(add(weights, 0x20), bytesOfWeights)
+        mstore(skews, 0)
+        // After an odd number of them.
+        mstore(sub(skews, 0x20), 0)
+        mstore(weights, shr(5, bytesOfWeights))
+        let free := add(skews, 0x20)
+        let place := add(weights, 0x20)
+        let offset := sub(scenarios, weights)
+        for { let end := add(place, shl(5, count)) } lt(place, end) { place := add(place, 0x20) } {
+            // Vol shock and weight are a scenario's second and third word.
+            let scenario := mload(add(place, offset))
+            mstore(place, mload(add(scenario, 0x40)))
+            if sgt(mload(add(scenario, 0x20)), 1) {
+                mstore(free, sub(shr(5, sub(place, weights)), 1))
                 free := add(free, 0x20)
             }
         }
@@ -524,7 +544,7 @@ function _addPosition(
         if (isFault(fault)) return fault;
     }
     uint256 total;
-    if (_isPerpetual(series)) {
+    if (isKind(series, SeriesKind.PERPETUAL)) {
         // Lots are a book's fourth word, lanes its sixth.
         uint256 book = walk.book;
         uint256 lots = _abs(size);
@@ -537,8 +557,6 @@ function _addPosition(
             fault = _selectChain(state, books, walk, series.expiry);
             if (isFault(fault)) return fault;
         }
-        // Marked under another grid.
-        if (series.riskCount != walk.riskCount) return Fault.STALE_MARK;
         _addNaked(walk, series, size);
         // Value is a chain's third word, lanes its fourth.
         uint256 chain = walk.chain;
@@ -597,17 +615,16 @@ function _takeCall(Walk memory walk, Series memory series, int256 size)
     }
 }
 
-/// @dev Whether a series is a perpetual. The compiler checks the range of an enum at every use.
-function _isPerpetual(Series memory series) pure returns (bool isIt) {
-    assembly ("memory-safe") {
-        isIt := iszero(mload(series))
-    }
-}
-
-/// @dev Whether a series has settled.
-function _isSettled(Series memory series) pure returns (bool isIt) {
-    assembly ("memory-safe") {
-        isIt := eq(mload(add(series, 0x20)), 2)
+/// @dev Charge for another book or chain, and count it.
+function _addGroup(State memory state, Walk memory walk, uint256 gasUnits)
+    pure
+    returns (Fault fault)
+{
+    fault = charge(state, gasUnits, 0);
+    if (isFault(fault)) return fault;
+    fault = validateGroups(walk.groups);
+    unchecked {
+        ++walk.groups;
     }
 }
 
@@ -622,7 +639,7 @@ function _selectBook(State memory state, Book[] memory books, Walk memory walk, 
     }
     uint256 place = _findLast(array, key);
     if (place == 0) {
-        fault = charge(state, WEIGHT_MARGIN_GROUP_GAS, 0);
+        fault = _addGroup(state, walk, WEIGHT_MARGIN_GROUP_GAS);
         if (isFault(fault)) return fault;
         (Underlying memory added, Fault unknown) = getUnderlying(state, key);
         if (isFault(unknown)) return unknown;
@@ -658,7 +675,7 @@ function _selectChain(State memory state, Book[] memory books, Walk memory walk,
     }
     uint256 place = _findLast(array, key);
     if (place == 0) {
-        fault = charge(state, WEIGHT_MARGIN_EXPIRY_GAS, 0);
+        fault = _addGroup(state, walk, WEIGHT_MARGIN_EXPIRY_GAS);
         if (isFault(fault)) return fault;
         if (book.chains.length == 0) {
             (book.grid, fault) = getGrid(state, book.underlying.params.grid);
@@ -676,14 +693,14 @@ function _selectChain(State memory state, Book[] memory books, Walk memory walk,
         place = _append(array, pointer);
     }
     walk.chainKey = key;
-    walk.riskCount = book.grid.scenarios.length;
     assembly ("memory-safe") {
         mstore(add(walk, 0x140), mload(add(array, shl(5, place))))
     }
 }
 
-/// @dev `getSeries` with a shortcut: what is touched already, and stands at `next` among the opened markets, needs
-/// no search and no charge. Returns where the series is in memory, and where its successor's entry stands.
+/// @dev `getSeries` with a shortcut: what is touched already, and stands at `next` among the opened markets or
+/// behind it, needs no search of all of them and no charge. Positions ascend by id, as the markets do. Returns
+/// where the series is in memory, and where its successor's entry stands.
 function _findSeries(State memory state, uint256 marketId, uint256 next)
     pure
     returns (uint256 leaf, uint256, Fault fault)
@@ -691,43 +708,41 @@ function _findSeries(State memory state, uint256 marketId, uint256 next)
     MarketEntry[] memory markets = state.markets;
     uint256 wanted = uint256(MarketType.SERIES);
     assembly ("memory-safe") {
-        // An entry is its id, type, leaf and whether it is touched, in this order.
-        if lt(sub(sub(next, markets), 1), shl(5, mload(markets))) {
+        let count := shr(5, sub(add(add(markets, 0x20), shl(5, mload(markets))), next))
+        if count {
             let entry := mload(next)
-            if eq(mload(entry), marketId) {
-                if and(eq(mload(add(entry, 0x20)), wanted), mload(add(entry, 0x60))) {
-                    leaf := mload(add(entry, 0x40))
+            if iszero(eq(mload(entry), marketId)) {
+                // Halves the part that may hold the id until one entry is left.
+                for {} gt(count, 1) {} {
+                    let half := shr(1, count)
+                    let middle := add(next, shl(5, half))
+                    if iszero(gt(mload(mload(middle)), marketId)) { next := middle }
+                    count := sub(count, half)
                 }
+                entry := mload(next)
             }
+            // An entry is its id, type, leaf and whether it is touched, in this order.
+            let isReady := and(eq(mload(add(entry, 0x20)), wanted), mload(add(entry, 0x60)))
+            if and(isReady, eq(mload(entry), marketId)) { leaf := mload(add(entry, 0x40)) }
         }
     }
+    // Where the entry stands is known by now, unless there is none: then this reverts.
     if (leaf == 0) {
         Series memory series;
         (series, fault) = getSeries(state, marketId);
         assembly ("memory-safe") {
             leaf := series
         }
-        next = _findMarket(markets, marketId);
     }
     unchecked {
         return (leaf, next + 0x20, fault);
     }
 }
 
-/// @dev Return where the entry of a market stands in an array that ascends by id and has it.
-function _findMarket(MarketEntry[] memory markets, uint256 marketId)
-    pure
-    returns (uint256 place)
-{
+/// @dev Return where the first entry of an array stands.
+function _first(MarketEntry[] memory markets) pure returns (uint256 place) {
     assembly ("memory-safe") {
         place := add(markets, 0x20)
-        // Halves the part that may hold the id until one entry is left.
-        for { let count := mload(markets) } gt(count, 1) {} {
-            let half := shr(1, count)
-            let middle := add(place, shl(5, half))
-            if iszero(gt(mload(mload(middle)), marketId)) { place := middle }
-            count := sub(count, half)
-        }
     }
 }
 

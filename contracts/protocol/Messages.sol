@@ -129,7 +129,11 @@ function processDeposit(State memory state, bytes memory body) pure returns (Fau
     address owner = address(uint160(_number(body, 0, 20)));
     uint256 accountId = _number(body, 20, 4);
     uint256 amount = _number(body, 24, 16);
-    uint256 deposited = state.globals.deposited + amount;
+    uint256 deposited = state.globals.deposited;
+    // Both are below 2^128.
+    unchecked {
+        deposited += amount;
+    }
     if (amount == 0) return Fault.ZERO_AMOUNT;
     if (amount > MAX_AMOUNT || deposited >= UINT128_BOUND) return Fault.OUT_OF_RANGE;
     uint256 count = state.globals.accountCount;
@@ -140,10 +144,12 @@ function processDeposit(State memory state, bytes memory body) pure returns (Fau
             state.globals.deposited = deposited;
             return Fault.NONE;
         }
-        accountId = count + 1;
+        unchecked {
+            accountId = count + 1;
+        }
         (, fault) = touchAccount(state, accountId);
         if (isFault(fault)) return fault;
-        state.globals.accountCount = count + 1;
+        state.globals.accountCount = accountId;
         state.globals.deposited = deposited;
         Account memory opened =
             Account(owner, address(0), 0, 0, int256(amount), 0, 0, new Position[](0));
@@ -153,7 +159,10 @@ function processDeposit(State memory state, bytes memory body) pure returns (Fau
     (Account memory account, Fault unknown) = getAccount(state, accountId);
     if (isFault(unknown)) return unknown;
     Account memory accountAfter = copyAccount(account);
-    accountAfter.cash += int256(amount);
+    // Amounts are below 2^96, cash is within 2^127.
+    unchecked {
+        accountAfter.cash += int256(amount);
+    }
     fault = validateAccount(accountAfter);
     if (isFault(fault)) return fault;
     state.globals.deposited = deposited;
@@ -254,9 +263,11 @@ function processCancelAll(State memory state, address sender, bytes memory body)
     uint256 accountId = _number(body, 0, 4);
     (Account memory account, Fault notOwned) = getOwnedAccount(state, accountId, sender);
     if (isFault(notOwned)) return notOwned;
-    if (account.epoch + 1 >= UINT32_BOUND / 2) return Fault.OUT_OF_RANGE;
     Account memory accountAfter = copyAccount(account);
-    ++accountAfter.epoch;
+    // Epochs are below 2^32.
+    unchecked {
+        if (++accountAfter.epoch >= UINT32_BOUND / 2) return Fault.OUT_OF_RANGE;
+    }
     setAccount(state, accountId, accountAfter);
 }
 
@@ -360,7 +371,9 @@ function processForced(State memory state, bytes memory body, Context memory con
     if (isFault(fault)) return fault;
     Transaction memory transaction = toTransaction(handover.subject);
     if (transaction.kind == Kind.FILL) {
-        (, fault) = processFill(state, transaction.fill, Streak(false, 0, 0), true);
+        // True, but not a literal: see `processTransaction`.
+        bool isAlone = handover.task == Task.FORCED;
+        (, fault) = processFill(state, transaction.fill, Streak(false, 0, 0), isAlone);
         return fault;
     }
     return processAction(state, transaction);
@@ -415,8 +428,11 @@ function processQueue(State memory state, Context memory context, bool isFirst)
     unlimitMessage(state);
     if (outcome == Fault.STALE_MARK) return (Fault.NONE, outcome);
     if (outcome == Fault.OVERWEIGHT && !isLimited) return (Fault.NONE, outcome);
-    if (isFault(outcome)) ++state.globals.skipped;
-    state.globals.queueIndex = index + 1;
+    // Both count messages.
+    unchecked {
+        if (isFault(outcome)) ++state.globals.skipped;
+        state.globals.queueIndex = index + 1;
+    }
 }
 
 /// @dev The middle of `processForceClose`: both accounts after, the series' open interest and the fund's cash.

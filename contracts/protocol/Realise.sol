@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {INSURANCE_ACCOUNT, WEIGHT_MODULE_GAS, WEIGHT_REALISE_POSITION_GAS} from "./Constants.sol";
+import {
+    INSURANCE_ACCOUNT,
+    WEIGHT_MODULE_GAS,
+    WEIGHT_REALISE_GAS,
+    WEIGHT_REALISE_POSITION_GAS
+} from "./Constants.sol";
 import {copyAccount, copySeries} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {computeEquityOf} from "./Margin.sol";
@@ -77,6 +82,8 @@ function processRealise(State memory state, uint256 accountId, Account memory ac
             }
         }
         if (keptCount == count) return (realised, Fault.NONE);
+        fault = charge(state, (count - keptCount) * WEIGHT_REALISE_GAS, 0);
+        if (isFault(fault)) return (realised, fault);
         if (accountId == INSURANCE_ACCOUNT) {
             if (state.globals.insurance + cash < 0) return (realised, Fault.NONE);
             fault = addInsurance(state, 0, cash);

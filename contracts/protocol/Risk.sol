@@ -98,9 +98,8 @@ function computeDiscounts(uint256 remaining, int256 rate, RiskModel memory model
         if (rate < 0) rate = 0;
         int256 longRate = multiplyDown(rate, model.longRateScale) + model.longRateAdd;
         int256 shortRate = multiplyDown(rate, model.shortRateScale) + model.shortRateAdd;
-        longDiscount = _limit(
-            multiplyDown(model.longBase, int256(computeExp(-multiplyDown(time, longRate))))
-        );
+        longDiscount =
+            _limit(multiplyDown(model.longBase, int256(computeExp(-multiplyDown(time, longRate)))));
         int256 plain = int256(computeExp(multiplyDown(time, rate)));
         int256 raised =
             multiplyDown(model.shortBase, int256(computeExp(multiplyDown(time, shortRate))));
@@ -212,8 +211,7 @@ function computePairValue(Board memory board, int256 spotShock, uint256 strike, 
 {
     unchecked {
         // Shocks are -PPM at least.
-        uint256 forward =
-            board.fixedPart + board.variable * uint256(int256(PPM) + spotShock) / PPM;
+        uint256 forward = board.fixedPart + board.variable * uint256(int256(PPM) + spotShock) / PPM;
         if (forward > MAX_PRICE) return (0, 0, Fault.OUT_OF_RANGE);
         uint256 discount = board.discount;
         (call,) = computePair(forward, strike, deviation);

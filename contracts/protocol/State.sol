@@ -155,7 +155,9 @@ struct Checkpoint {
 
 /// @dev Start a group of changes that `rollback` can undo; groups nest. Ends with `commit` or `rollback`.
 function begin(State memory state) pure returns (Checkpoint memory checkpoint) {
-    ++state.groups;
+    unchecked {
+        ++state.groups;
+    }
     checkpoint.journal = state.journal;
     Globals memory from = state.globals;
     Globals memory to = checkpoint.globals;
@@ -167,12 +169,17 @@ function begin(State memory state) pure returns (Checkpoint memory checkpoint) {
 
 /// @dev Keep the changes since the last `begin`.
 function commit(State memory state) pure {
-    if (--state.groups == 0) state.journal = 0;
+    // Every group has begun.
+    unchecked {
+        if (--state.groups == 0) state.journal = 0;
+    }
 }
 
 /// @dev Undo the changes since the last `begin`, which returned `checkpoint`.
 function rollback(State memory state, Checkpoint memory checkpoint) pure {
-    --state.groups;
+    unchecked {
+        --state.groups;
+    }
     state.globals = checkpoint.globals;
     uint256 change = state.journal;
     uint256 end = checkpoint.journal;
@@ -207,8 +214,13 @@ function charge(State memory state, uint256 gasUnits, uint256 witness) pure retu
 /// for such a message; where its data is too long for that, the chunk's own limits stay.
 function limitMessage(State memory state) pure returns (bool) {
     Meter memory meter = state.meter;
-    uint256 maxGas = meter.gas + MAX_MESSAGE_GAS;
-    uint256 maxWitness = meter.witness + MAX_MESSAGE_WITNESS;
+    uint256 maxGas;
+    uint256 maxWitness;
+    // What the meter counts has not passed the chunk's limits.
+    unchecked {
+        maxGas = meter.gas + MAX_MESSAGE_GAS;
+        maxWitness = meter.witness + MAX_MESSAGE_WITNESS;
+    }
     if (maxGas > MAX_CHUNK_GAS || maxWitness > MAX_CHUNK_WITNESS) return false;
     meter.maxGas = maxGas;
     meter.maxWitness = maxWitness;

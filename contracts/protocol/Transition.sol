@@ -51,8 +51,10 @@ function validateClock(State memory state, uint256 clock, Context memory context
 {
     if (clock < state.globals.clock) return Fault.CLOCK_BACKWARD;
     if (clock > context.l1Time) return Fault.CLOCK_AHEAD;
-    if (clock + MAX_CLOCK_LAG < context.l1Time) return Fault.CLOCK_STALE;
-    return Fault.NONE;
+    // Clocks are below 2^40.
+    unchecked {
+        return clock + MAX_CLOCK_LAG < context.l1Time ? Fault.CLOCK_STALE : Fault.NONE;
+    }
 }
 
 /// @dev Set what fills pay for their bytes on L1. OUT_OF_RANGE when it is above what L1's base fee allows.
@@ -85,7 +87,9 @@ function processTransaction(
         if (progress.mustGoOn && (fill.hasTakerOrder || !_goesOn(fill, sweep))) {
             return Fault.FILL_OR_KILL;
         }
-        (progress.mustGoOn, fault) = processFill(state, fill, sweep, false);
+        // False, but not a literal: the compiler would make a second copy of `processFill` for that one.
+        bool isAlone = kind == Kind.QUEUE;
+        (progress.mustGoOn, fault) = processFill(state, fill, sweep, isAlone);
         sweep.exists = true;
         sweep.taker = fill.taker;
         sweep.slot = fill.takerSlot;

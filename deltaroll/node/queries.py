@@ -6,7 +6,7 @@ amounts are collateral units, shares and rewards parts per million, times second
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -23,8 +23,15 @@ from deltaroll.protocol.liquidation import (
     compute_rate,
     process_accrual,
 )
+from deltaroll.protocol.margin import (
+    Book,
+    compute_books,
+    compute_loss,
+    compute_requirement,
+    compute_scenarios,
+)
 from deltaroll.protocol.messages import process_action
-from deltaroll.protocol.state import State, reset_meter
+from deltaroll.protocol.state import State, get_grid, reset_meter
 from deltaroll.protocol.types import (
     Account,
     AccountId,
@@ -72,6 +79,43 @@ class PreviewQuery(msgspec.Struct, frozen=True, tag="preview", forbid_unknown_fi
 Query = MarginQuery | DistressedQuery | AccountQuery | MarketQuery | PreviewQuery
 
 
+class Term(msgspec.Struct, frozen=True):
+    """A part of a requirement."""
+
+    maintenance: int
+    initial: int
+
+
+class BindingScenario(msgspec.Struct, frozen=True):
+    """The scenario that loses most."""
+
+    number: int
+    """Its place in the grid."""
+    spot_shock: int
+    vol_shock: int
+    weight: int
+    """Q48."""
+
+
+class BookAnswer(msgspec.Struct, frozen=True):
+    """What an account needs for what it holds on one underlying. The terms add up."""
+
+    underlying: int
+    loss: int
+    binding: BindingScenario | None
+    """None: the basis contingency is more than any scenario loses, or nothing loses."""
+    scenarios: list[int]
+    """Profit and loss under each scenario of the grid."""
+    basis: int
+    """Likewise, when the forward of each expiry moves alone."""
+    multiplier: int
+    perpetual_lots: int
+    naked_lots: int
+    of_loss: Term
+    of_perpetuals: Term
+    of_naked_options: Term
+
+
 class MarginAnswer(msgspec.Struct, frozen=True):
     """Equity, requirements, and what they are made of."""
 
@@ -80,7 +124,7 @@ class MarginAnswer(msgspec.Struct, frozen=True):
     equity: int
     maintenance: int
     initial: int
-    explanation: Any = None
+    books: list[BookAnswer]
 
 
 class DistressedAccount(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -216,11 +260,42 @@ def compute_margin_answer(state: State, query: MarginQuery) -> MarginAnswer:
         try:
             process_accrual(state, account, clock)
             margin = compute_account_margin(state, account_id, account, clock)
+            _, books = compute_books(state, account, clock)
+            answers = [compute_book_answer(state, book) for book in books]
         except TransitionFault as problem:
             raise RejectedError(
                 f"account: no margin of {account_id} now: {problem.fault.name}", problem.fault
             ) from None
-    return MarginAnswer(clock, account_id, margin.equity, margin.maintenance, margin.initial)
+    return MarginAnswer(
+        clock, account_id, margin.equity, margin.maintenance, margin.initial, answers
+    )
+
+
+def compute_book_answer(state: State, book: Book) -> BookAnswer:
+    """Return the terms of one underlying's requirement."""
+    grid = get_grid(state, book.underlying.params.grid)
+    loss = compute_loss(book)
+    totals, basis = compute_scenarios(book)
+    totals = totals[: len(grid.scenarios)]
+    binding = None
+    if loss != 0 and -loss in totals:
+        number = totals.index(-loss)
+        shown = grid.scenarios[number]
+        binding = BindingScenario(number, shown.spot_shock, shown.vol_shock, shown.weight)
+    alone = replace(book, perpetual_lots=0, naked_lots=0)
+    return BookAnswer(
+        book.key,
+        loss,
+        binding,
+        totals,
+        basis,
+        book.underlying.multiplier,
+        book.perpetual_lots,
+        book.naked_lots,
+        Term(*compute_requirement(alone, loss)),
+        Term(*compute_requirement(replace(alone, perpetual_lots=book.perpetual_lots), 0)),
+        Term(*compute_requirement(replace(alone, naked_lots=book.naked_lots), 0)),
+    )
 
 
 def compute_distressed_answer(state: State) -> DistressedAnswer:

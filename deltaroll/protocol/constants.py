@@ -18,6 +18,9 @@ CHUNK_DEPTH: Final = 8
 
 MAX_POSITIONS: Final = 64
 """Positions an account may hold; bounds the cost of a margin check."""
+MAX_GROUPS: Final = 48
+"""Underlyings and expiries, added up, that an account's positions may be spread over: so that even
+its liquidation fits a chunk."""
 MAX_SCENARIOS: Final = 33
 """Scenarios of a risk grid (the PMRM_2 family has 33)."""
 MAX_SIGNERS: Final = 16
@@ -97,25 +100,27 @@ WEIGHT_TRANSACTION_GAS: Final = 10_000
 """Decoding and dispatch of any transaction."""
 WEIGHT_FILL_GAS: Final = 20_000
 """Order checks and position updates of one fill, margin apart."""
-WEIGHT_MARGIN_GAS: Final = 3_000
+WEIGHT_MARGIN_GAS: Final = 4_000
 """One margin check, what is held apart."""
 WEIGHT_MARGIN_POSITION_GAS: Final = 3_600
 """One position of a margin check."""
 WEIGHT_MARGIN_GROUP_GAS: Final = 8_000
 """One underlying of a margin check."""
-WEIGHT_MARK_GAS: Final = 21_000
+WEIGHT_MARK_GAS: Final = 28_000
 """Pricing one series under the whole grid."""
-WEIGHT_MARK_OPTION_GAS: Final = 200_000
+WEIGHT_MARK_OPTION_GAS: Final = 150_000
 """Pricing one strike under the whole grid, its call, its put or both."""
 WEIGHT_MARGIN_EXPIRY_GAS: Final = 12_000
 """One expiry of a margin check."""
-WEIGHT_MODULE_GAS: Final = 250_000
+WEIGHT_MODULE_GAS: Final = 450_000
 """Handing the working memory to the second executor and taking it back."""
 WEIGHT_LIST_LEAF_GAS: Final = 12_000
 """Making one leaf of a listing."""
 WEIGHT_REALISE_POSITION_GAS: Final = 1_500
 """Looking at one position for what has settled."""
-WEIGHT_LIQUIDATE_POSITION_GAS: Final = 6_000
+WEIGHT_REALISE_GAS: Final = 10_000
+"""Turning one settled position into cash; what it leaves in memory is handed over ever after."""
+WEIGHT_LIQUIDATE_POSITION_GAS: Final = 9_000
 """Moving one position from an account to its liquidator."""
 WEIGHT_MESSAGE_GAS: Final = 30_000
 """Consuming one queue message; a forced one checks signatures inside."""

@@ -32,9 +32,7 @@ SURFACE_TYPE = (
     "Surface(uint16 market,uint64 ratio,int64 rate,int64 a,int64 b,int64 rho,int64 m,int64 sigma,"
     "uint40 time)"
 )
-LIQUIDATE_TYPE = (
-    "Liquidate(uint32 account,uint32 target,uint32 share,uint32 reward,uint64 nonce)"
-)
+LIQUIDATE_TYPE = "Liquidate(uint32 account,uint32 target,uint32 share,uint32 reward,uint64 nonce)"
 
 _DOMAIN_HASH = keccak(DOMAIN_TYPE.encode())
 _ORDER_HASH = keccak(ORDER_TYPE.encode())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from deltaroll.protocol.arithmetic import div_up, is_within_band
 from deltaroll.protocol.constants import (
     LANE_BITS,
+    MAX_GROUPS,
     MAX_SCENARIOS,
     ONE,
     PPM,
@@ -194,24 +195,21 @@ def compute_worst(lanes: int) -> int:
     return -worst
 
 
-def compute_changes(
-    changes: list[int], chain: Chain, scenarios: tuple[Scenario, ...]
-) -> list[int]:
-    """Return the changes of value under every scenario, Q48, with those of an expiry's options
-    added: their value after it, statically discounted, less their value at the marks. A skew counts
-    as a loss either way. Nothing is rounded.
+def compute_terms(chain: Chain, scenarios: tuple[Scenario, ...]) -> list[int]:
+    """Return what the options of an expiry add to the profit and loss of every scenario, rounded
+    down: their value after it, statically discounted, less their value at the marks, weighted. A
+    skew counts as a loss either way.
     """
     value = chain.value
     long_discount = chain.expiry.long_discount
     short_discount = chain.expiry.short_discount
-    entries = compute_lanes(chain.lanes)
-    after = []
-    for place, scenario in enumerate(scenarios):
-        worth = entries[place] + value
+    terms = []
+    for entry, scenario in zip(compute_lanes(chain.lanes), scenarios, strict=False):
+        worth = entry + value
         discount = long_discount if worth >= 0 else short_discount
-        change = worth * discount - value * ONE
-        after.append(changes[place] + (-abs(change) if scenario.vol_shock >= SKEW else change))
-    return after
+        term = (worth * discount - value * ONE) * scenario.weight >> 96
+        terms.append(-abs(term) if scenario.vol_shock >= SKEW else term)
+    return terms
 
 
 def compute_basis(chain: Chain, grid: Grid) -> int:
@@ -226,18 +224,15 @@ def compute_basis(chain: Chain, grid: Grid) -> int:
 
 def compute_scenarios(book: Book) -> tuple[list[int], int]:
     """Return the profit and loss of a book under every scenario, all MAX_SCENARIOS of them, and the
-    basis contingency, as a number not above 0. What options add is weighted and rounded down here.
+    basis contingency, as a number not above 0.
     """
     totals = compute_lanes(book.lanes)
     basis = 0
     if book.grid is not None:
-        scenarios = book.grid.scenarios
-        changes = [0] * len(scenarios)
         for chain in book.chains:
-            changes = compute_changes(changes, chain, scenarios)
+            for place, term in enumerate(compute_terms(chain, book.grid.scenarios)):
+                totals[place] += term
             basis += compute_basis(chain, book.grid)
-        for place, scenario in enumerate(scenarios):
-            totals[place] += changes[place] * scenario.weight >> 96
     return totals, basis
 
 
@@ -272,6 +267,18 @@ def compute_requirement(book: Book, loss: int) -> tuple[int, int]:
     return maintenance, initial
 
 
+def validate_groups(groups: int) -> None:
+    """Check that an account's positions may be spread over one more underlying or expiry.
+
+    Raises
+    ------
+    TransitionFault
+        POSITION_LIMIT.
+    """
+    if groups >= MAX_GROUPS:
+        raise TransitionFault(Fault.POSITION_LIMIT)
+
+
 def compute_books(state: State, account: Account, clock: Timestamp) -> tuple[int, list[Book]]:
     """Return an account's equity and what it holds, per underlying in the order of its positions.
 
@@ -303,6 +310,7 @@ def compute_books(state: State, account: Account, clock: Timestamp) -> tuple[int
         book = books.get(series.underlying)
         if book is None:
             charge(state, WEIGHT_MARGIN_GROUP_GAS, 0)
+            validate_groups(len(books) + len(chains))
             book = Book(series.underlying, get_underlying(state, series.underlying))
             validate_observed(book.underlying, clock)
             books[series.underlying] = book
@@ -314,15 +322,13 @@ def compute_books(state: State, account: Account, clock: Timestamp) -> tuple[int
         chain = chains.get(series.expiry)
         if chain is None:
             charge(state, WEIGHT_MARGIN_EXPIRY_GAS, 0)
+            validate_groups(len(books) + len(chains))
             if book.grid is None:
                 book.grid = get_grid(state, book.underlying.params.grid)
             chain = Chain(series.expiry, get_expiry(state, series.expiry))
             chains[series.expiry] = chain
             book.chains.append(chain)
         validate_fresh(series, book.underlying, chain.expiry, clock)
-        if book.grid is None or len(series.risk) != len(book.grid.scenarios):
-            # Marked under another grid.
-            raise TransitionFault(Fault.STALE_MARK)
         chain.lanes += size * get_lanes(state, position.series, series)
         chain.value += size * series.mark
         if (
@@ -348,7 +354,8 @@ def compute_margin(state: State, account: Account, clock: Timestamp) -> Margin:
     TransitionFault
         OVERWEIGHT; HALTED, STALE_MARK when a mark it depends on cannot be relied upon;
         UNKNOWN_MARKET when a series held is gone; OUT_OF_RANGE for 2^64 lots or more, long and
-        short added up.
+        short added up; POSITION_LIMIT when they are spread over more than MAX_GROUPS underlyings
+        and expiries.
     """
     equity, books = compute_books(state, account, clock)
     maintenance = 0
@@ -373,8 +380,8 @@ def validate_initial_margin(state: State, after: Account, clock: Timestamp) -> N
 
 
 def validate_margin(state: State, before: Account, after: Account, clock: Timestamp) -> None:
-    """Check that a change leaves initial margin met, or a strictly smaller shortfall than before and
-    no equity below 0 that has fallen: nobody loses what others would have to pay.
+    """Check that a change leaves initial margin met, or a strictly smaller shortfall than before
+    and no equity below 0 that has fallen: nobody loses what others would have to pay.
 
     Raises
     ------

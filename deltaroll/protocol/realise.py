@@ -8,6 +8,7 @@ from dataclasses import replace
 from deltaroll.protocol.constants import (
     INSURANCE_ACCOUNT,
     WEIGHT_MODULE_GAS,
+    WEIGHT_REALISE_GAS,
     WEIGHT_REALISE_POSITION_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -73,6 +74,7 @@ def process_realise(state: State, account_id: AccountId, account: Account) -> Ac
             kept.append(position)
     if len(kept) == len(account.positions):
         return account
+    charge(state, (len(account.positions) - len(kept)) * WEIGHT_REALISE_GAS, 0)
     if account_id == INSURANCE_ACCOUNT:
         if state.globals.insurance + cash < 0:
             return account

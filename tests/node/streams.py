@@ -181,8 +181,8 @@ def make_option_stream(dice: random.Random, length: int) -> list[Operation]:
     stream: list[Operation] = []
     while len(stream) < length:
         account, slot, is_buy = dice.choice(ACCOUNTS), dice.randrange(4), dice.random() < 0.5
-        market = dice.choice((PERP, PREMIUM_PERP, *OPTIONS))
-        match dice.choices(range(8), (60, 8, 12, 2, 4, 2, 3, 3))[0]:
+        market = dice.choice((PERP, PREMIUM_PERP, *OPTIONS[2:4], *OPTIONS[8:10]))
+        match dice.choices(range(8), (80, 8, 8, 1, 2, 2, 3, 3))[0]:
             case 0:
                 kind = dice.choice((*[TimeInForce.GTC] * 4, TimeInForce.IOC, TimeInForce.FOK))
                 operation: Operation = Submit(
@@ -194,7 +194,7 @@ def make_option_stream(dice: random.Random, length: int) -> list[Operation]:
                     dice.randint(1, 30),
                     time_in_force=kind,
                     reduce_only=dice.random() < 0.1,
-                    life=dice.choice((60, 3_600)),
+                    life=dice.choice((60, 3_600, 9_000)),
                 )
             case 1:
                 size = dice.randint(-2, 1)
@@ -203,11 +203,12 @@ def make_option_stream(dice: random.Random, length: int) -> list[Operation]:
                     account, slot, is_buy, market, ticks=ticks, size=size, is_edge=True
                 )
             case 2:
-                stream.append(Tick(dice.choice((1, 60, 900, 3_000, 3_000))))
+                stream.append(Tick(dice.choice((1, 60, 900, 3_000, 9_000))))
                 stream.append(See(OTHER_INDEX, dice.choice((0, 300, -3_000)), 0, (1, 3)))
-                operation = See(
-                    INDEX, dice.choice((0, 1_000, -1_000, 30_000, -30_000)), 0, (0, 1, 2)
-                )
+                move = dice.choice((0, 1_000, -1_000, 30_000, -30_000))
+                operation = See(INDEX, move, 0, (0, 1, 2))
+                if dice.random() < 0.8:
+                    stream += [SeeSurface(one, dice.randint(-9, 9)) for one in (PREMIUM, *PLACES)]
             case 3:
                 stream.append(See(INDEX, dice.choice((-150_000, 180_000)), 0, (0, 1, 2)))
                 stream.append(Bid(account, dice.choice(ACCOUNTS), 10**6))

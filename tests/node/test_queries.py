@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deltaroll.node.requests import answer_line
-from deltaroll.protocol.constants import AUCTION_END, AUCTION_START, INSURANCE_ACCOUNT, PPM
+from deltaroll.protocol.constants import AUCTION_END, AUCTION_START, INSURANCE_ACCOUNT, ONE, PPM
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.liquidation import compute_largest_share, compute_rate
 from deltaroll.protocol.margin import compute_margin
@@ -16,7 +16,9 @@ from tests.node.distress import (
     ADA,
     ADA_TOO,
     BLAISE,
+    CALL,
     CARL,
+    DANIEL,
     EXPIRY,
     LOTS,
     give_insurance,
@@ -35,10 +37,13 @@ from tests.node.support import (
     OWNERS,
     PERP,
     PRICE,
+    TICK,
     Venue,
     compute_fingerprint,
+    make_order,
     measure,
 )
+from tests.node.test_requests import write_surface
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +131,54 @@ def test_margin__account_with_a_position__is_the_protocols(calm):
     assert answer["clock"] == calm.sequencer.clock
 
 
+def test_margin__perpetuals__terms_add_up_and_the_worst_scenario_is_named(calm):
+    answer = ask(calm, "margin", account=ADA)
+    (book,) = answer["books"]
+    assert (book["underlying"], book["perpetual_lots"], book["naked_lots"]) == (INDEX, LOTS, 0)
+    # A long perpetual loses most when the price falls by 18 %: -66 % counts 0.21, less.
+    binding = book["binding"]
+    assert (binding["spot_shock"], binding["weight"]) == (-180_000, ONE)
+    assert book["scenarios"][binding["number"]] == min(book["scenarios"]) == -book["loss"]
+    assert book["loss"] == LOTS * PRICE * 18 // 100
+    assert len(book["scenarios"]) == len(calm.state.markets[GRID].scenarios)
+    check_terms(answer)
+
+
+def test_margin__naked_option__is_explained_by_every_term():
+    venue = open_venue()
+    answer_line(venue.sequencer, json.dumps(write_surface()))
+    ask(venue, "mark", market=CALL, count=2)
+    price = venue.state.markets[CALL].mark // TICK * TICK
+    venue.submit(CARL, 0, make_order(price, 3, market=CALL))
+    venue.submit(DANIEL, 0, make_order(price, 3, market=CALL, is_buy=False))
+    answer = ask(venue, "margin", account=DANIEL)
+    (book,) = answer["books"]
+    assert (book["perpetual_lots"], book["naked_lots"]) == (0, 3)
+    assert book["binding"]["spot_shock"] > 0
+    assert book["basis"] < 0
+    assert book["of_naked_options"]["initial"] > book["of_naked_options"]["maintenance"] > 0
+    assert book["of_perpetuals"] == {"maintenance": 0, "initial": 0}
+    check_terms(answer)
+    long = ask(venue, "margin", account=CARL)
+    assert long["books"][0]["naked_lots"] == 0
+    check_terms(long)
+
+
+def check_terms(answer: dict[str, Any]) -> None:
+    """Every unit of a requirement has its reason."""
+    for kind in ("maintenance", "initial"):
+        terms = [
+            book[name][kind]
+            for book in answer["books"]
+            for name in ("of_loss", "of_perpetuals", "of_naked_options")
+        ]
+        assert sum(terms) == answer[kind]
+
+
 def test_margin__no_positions__is_cash(calm):
     answer = ask(calm, "margin", account=CARL)
     assert (answer["equity"], answer["maintenance"], answer["initial"]) == (CASH, 0, 0)
+    assert answer["books"] == []
 
 
 def test_margin__no_fresh_mark__says_so():

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from deltaroll.node.entries import SealEntry, encode_entry
 from deltaroll.node.store import SealedChunk, Store, StoreError
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
 from deltaroll.protocol.types import AccountId
-from tests.node.streams import make_stream, operations
+from tests.node.streams import make_option_stream, make_stream, operations, option_operations
 from tests.node.support import (
     DOMAIN,
     GENESIS,
@@ -39,9 +40,13 @@ def get_chunks(store: Store) -> list[SealedChunk | None]:
     return [store.get_chunk(number) for number in range(store.count_chunks())]
 
 
-def check_twin(venue: Venue, acknowledged: list[Operation]) -> None:
+def check_twin(
+    venue: Venue,
+    acknowledged: list[Operation],
+    start: Callable[[Venue], Venue] = Venue.open,
+) -> None:
     """A sequencer that never crashed and was given only what was acknowledged is the same."""
-    twin = Venue().open()
+    twin = start(Venue())
     for operation in acknowledged:
         play(twin, operation)
     assert compute_fingerprint(venue.sequencer) == compute_fingerprint(twin.sequencer)
@@ -92,6 +97,37 @@ def test_restart__at_every_flush_of_a_long_stream__same_every_time(new_path):
             venue = restart(path)
             assert compute_fingerprint(venue.sequencer) == before
     check_twin(venue, stream)
+
+
+def test_restart__at_flushes_of_a_long_stream_with_options__same_every_time(new_path):
+    """Marks, sweeps, auctions and listings that nobody asked for are made again alike."""
+    path = new_path()
+    venue = Venue(Recorder(path)).open_options()
+    stream = make_option_stream(random.Random(6), 500)
+    for turn, operation in enumerate(stream):
+        play(venue, operation)
+        if turn % 60 == 0:
+            venue.sequencer.flush()
+            before = compute_fingerprint(venue.sequencer)
+            crash(venue)
+            venue = restart(path)
+            assert compute_fingerprint(venue.sequencer) == before
+    check_twin(venue, stream, Venue.open_options)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(stream=st.lists(option_operations, min_size=4, max_size=25))
+def test_restart__any_stream_with_options__log_gives_the_same_again(new_path, stream):
+    path = new_path()
+    venue = Venue(Recorder(path)).open_options()
+    for operation in stream:
+        play(venue, operation)
+    venue.sequencer.flush()
+    before = compute_fingerprint(venue.sequencer)
+    crash(venue)
+    again = restart(path)
+    assert compute_fingerprint(again.sequencer) == before
+    crash(again)
 
 
 def test_restart__order_acknowledged_and_not_sealed__still_rests_and_trades(new_path):

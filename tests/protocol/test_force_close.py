@@ -119,9 +119,6 @@ def test_process_force_close__poor_fund__takes_what_its_margin_allows(
     size: int, insurance: int, fault: Fault
 ):
     state = make_state(size=size, insurance=insurance)
-    if fault == Fault.NONE and size > 0 and insurance < 10**12:
-        # It has paid for all of it: nothing but the position is left.
-        state.globals = replace(state.globals, insurance=100 * INDEX, insurance_peak=100 * INDEX)
     assert run_both(state, close())[0] == fault
     assert (FUND in state.accounts) == (fault == Fault.NONE)
 

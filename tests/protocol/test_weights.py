@@ -16,7 +16,11 @@ import pytest
 
 from deltaroll.presets import PMRM_2
 from deltaroll.protocol.codec import encode_chunk
-from deltaroll.protocol.configure import encode_configure
+from deltaroll.protocol.configure import (
+    encode_configure,
+    encode_configure_expiry,
+    encode_configure_underlying,
+)
 from deltaroll.protocol.constants import (
     ACCOUNT_DEPTH,
     MARKET_DEPTH,
@@ -24,14 +28,18 @@ from deltaroll.protocol.constants import (
     MAX_CHUNK_WITNESS,
     MAX_MESSAGE_GAS,
     MAX_MESSAGE_WITNESS,
+    ONE,
+    TWAP_DAYS,
     WEIGHT_BYTE_GAS,
     WEIGHT_CHUNK_BYTES,
     WEIGHT_CHUNK_GAS,
     WEIGHT_TRANSACTION_GAS,
 )
+from deltaroll.protocol.expiry import compute_boundary, compute_day
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import COMMITTEE_TAG, GRID_TAG, encode_committee, encode_grid
+from deltaroll.protocol.margin import compute_margin
 from deltaroll.protocol.signatures import compute_chunk_requests
 from deltaroll.protocol.state import (
     State,
@@ -48,7 +56,13 @@ from deltaroll.protocol.types import (
     Address,
     Committee,
     Context,
+    DataFee,
+    Distress,
+    Expiry,
     Fill,
+    Fund,
+    Liquidate,
+    List,
     Mark,
     MarketId,
     Message,
@@ -63,11 +77,15 @@ from deltaroll.protocol.types import (
     SeriesStatus,
     SetTradingKey,
     SlotId,
+    Socialise,
+    Surface,
+    Sweep,
     TimeInForce,
     Timestamp,
     Transaction,
     Transfer,
     Underlying,
+    UnderlyingParams,
     Withdraw,
 )
 from deltaroll.protocol.witness import encode_signature_witness
@@ -124,8 +142,15 @@ def create_scene(
     marked: bool = True,
     owners: int = 24,
     adjacent: bool = False,
+    expiries: int = 0,
+    settled: bool = False,
+    cash: int = 1 << 120,
 ) -> Scene:
-    """Accounts that hold positions in series, with full trees around them."""
+    """Accounts that hold positions in series, with full trees around them.
+
+    With expiries the series are options, call and put in turns, spread over so many; settled ones
+    when asked for.
+    """
     state = State()
     clock = START
     state.globals = replace(
@@ -138,9 +163,23 @@ def create_scene(
     for market in names:
         params = replace(default_params(RNG, COMMITTEE, GRID), max_mark_age=600_000, tick=1)
         params = replace(params, max_observation_age=600_000, perp_initial=15_000)
-        leaf = Underlying(params, PRICE, Timestamp(clock - 40_000), 0, Timestamp(0))
-        set_market(state, market, leaf)
+        params = replace(
+            params,
+            max_surface_age=600_000,
+            funding_cap=1_000_000,
+            force_penalty=10_000,
+            multiplier_max=3_000_000,
+            strike_step=1_000_000,
+            list_base=MarketId(30_000 + 600 * (market % 50)),
+            list_strikes=16,
+            list_expiries=16,
+            list_period=1,
+        )
+        set_market(state, market, make_underlying(params, Timestamp(clock - 40_000)))
     risk = tuple(-(1 << 40) - n for n in range(33)) if marked else ()
+    boards = [MarketId(25_000 + 7 * number) for number in range(expiries)]
+    for number, market in enumerate(boards):
+        set_market(state, market, make_expiry(names[number % underlyings], number, settled))
     listed = []
     number = 0
     while len(listed) < series:
@@ -148,18 +187,25 @@ def create_scene(
         market = MarketId(40_000 + number if adjacent else spread(number, MARKET_DEPTH))
         if market in state.markets:
             continue
+        place = len(listed)
+        board = boards[place // 2 % expiries] if expiries else MarketId(0)
         leaf = Series(
-            SeriesKind.PERPETUAL,
-            SeriesStatus.ACTIVE,
-            names[len(listed) % underlyings],
-            MarketId(0),
-            0,
-            PRICE if marked else 0,
-            PRICE if marked else 0,
-            Timestamp(clock - 40_000 if marked else 0),
-            (1 << 50) + 7,
-            1 << 60,
-            risk,
+            kind=SeriesKind(1 + place % 2 if expiries else 0),
+            status=SeriesStatus.SETTLED if settled else SeriesStatus.ACTIVE,
+            underlying=names[
+                place // 2 % expiries % underlyings if expiries else place % underlyings
+            ],
+            expiry=board,
+            strike=PRICE + 100_003 * (place // 2) if expiries else 0,
+            mark=PRICE if marked else 0,
+            mark_index=PRICE if marked else 0,
+            marked_at=Timestamp(clock - 40_000 if marked else 0),
+            carry_long=(1 << 50) + 7,
+            carry_short=-(1 << 50) - 9,
+            accrued_at=Timestamp(clock - 40_000),
+            funding_remainder=77,
+            open_interest=1 << 60,
+            risk=() if settled else risk,
         )
         set_market(state, market, leaf)
         listed.append(market)
@@ -175,7 +221,7 @@ def create_scene(
             SIGNERS[(number + 1) % owners].address,
             Timestamp(clock + 10**6),
             1,
-            1 << 120,
+            cash,
             1,
             Timestamp(clock),
             tuple(Position(market, -(1 << 30) - 3, -(1 << 50)) for market in held),
@@ -193,6 +239,44 @@ def create_scene(
     compute_state_root(state)
     reset_meter(state)
     return scene
+
+
+def make_underlying(params: UnderlyingParams, observed_at: Timestamp) -> Underlying:
+    """An underlying in the middle of its life, its fields as long as they get."""
+    return Underlying(
+        params=params,
+        index=PRICE,
+        observed_at=observed_at,
+        pending_index=0,
+        halted_until=Timestamp(0),
+        variance=(1 << 47) + 12_345,
+        multiplier=1_234_567,
+        window_sum=PRICE * 1_234,
+        window_seconds=1_234,
+        day=compute_day(observed_at + 1),
+        twaps=(PRICE,) * TWAP_DAYS,
+    )
+
+
+def make_expiry(underlying: MarketId, number: int, settled: bool) -> Expiry:
+    """An expiry some weeks ahead, with a surface that has a smile."""
+    return Expiry(
+        underlying=underlying,
+        time=compute_boundary(compute_day(START) + 20 + number),
+        ratio=ONE + ONE // 101,
+        rate=ONE // 23,
+        a=ONE // 40,
+        b=ONE // 51,
+        rho=-ONE // 3,
+        m=ONE // 77,
+        sigma=ONE // 5,
+        surfaced_at=Timestamp(START - 40_000),
+        settlement=PRICE if settled else 0,
+        long_discount=ONE * 94 // 100,
+        short_discount=ONE * 104 // 100,
+        basis_factor=ONE * 6 // 10,
+        priced_at=Timestamp(START - 40_001),
+    )
 
 
 def order(market: MarketId, is_buy: bool, nonce: int, size: int = (1 << 31) - 1) -> Order:
@@ -479,7 +563,7 @@ def configure_grid(scene: Scene) -> Iterator[Step]:
 
 def configure_long(scene: Scene) -> Iterator[Step]:
     """A grid that is too long: decoded, then refused."""
-    body = encode_configure(GRID_TAG, MarketId(9), bytes((113,)) + b"\x01" * 9 * 113)
+    body = encode_configure(GRID_TAG, MarketId(9), bytes((113,)) + b"\x01" * 1_000)
     while True:
         yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
 
@@ -496,6 +580,179 @@ def empty_messages(scene: Scene) -> Iterator[Step]:
         yield (9, ZERO_ADDRESS, b"\xff")
 
 
+# What is new with options
+
+
+def mark_pairs(scene: Scene) -> Iterator[Step]:
+    """One strike after another."""
+    for market in scene.series[::2]:
+        yield Mark(market, 2)
+
+
+def mark_pair_again(scene: Scene) -> Iterator[Step]:
+    """The same strike."""
+    while True:
+        yield Mark(scene.series[0], 2)
+
+
+def mark_run(scene: Scene) -> Iterator[Step]:
+    """Many strikes in one."""
+    for place in range(0, len(scene.series), 8):
+        yield Mark(scene.series[place], 8)
+
+
+def mark_pair_after_accounts(scene: Scene) -> Iterator[Step]:
+    """The same strike, with much memory to be handed over each time."""
+    yield from islice(transfer_pairs(replace(scene, accounts=scene.accounts[2:])), 12)
+    yield from mark_pair_again(scene)
+
+
+def fund(scene: Scene) -> Iterator[Step]:
+    """One perpetual."""
+    while True:
+        yield Fund(scene.series[0])
+
+
+def fund_after_accounts(scene: Scene) -> Iterator[Step]:
+    """The least work for the most memory to be handed over."""
+    yield from islice(transfer_pairs(scene), len(scene.accounts) // 2 - 1)
+    yield from fund(scene)
+
+
+def fund_after_deposits(scene: Scene) -> Iterator[Step]:
+    """The most memory for its weight, and then as little work as can be for handing it over."""
+    for account in scene.accounts:
+        body = deposit_body(scene.owners[0], account, 10**20)
+        yield (MessageKind.DEPOSIT, ZERO_ADDRESS, body)
+    yield from fund(scene)
+
+
+def fund_all(scene: Scene) -> Iterator[Step]:
+    """One perpetual after another."""
+    for market in scene.series:
+        yield Fund(market)
+
+
+def make_surface(scene: Scene, number: int) -> Surface:
+    """A surface of the scene's first expiry, newer than the one before."""
+    return Surface(
+        MarketId(25_000),
+        0xFFFF,
+        ONE + 12_345,
+        -ONE // 29,
+        -ONE // 999_983,
+        ONE // 51,
+        -ONE // 3,
+        -ONE // 77,
+        ONE // 5,
+        Timestamp(START - 30_000 + number),
+    )
+
+
+def surface(scene: Scene) -> Iterator[Step]:
+    """By sixteen members each time."""
+    for number in range(30_000):
+        yield make_surface(scene, number)
+
+
+def forced_surface(scene: Scene) -> Iterator[Step]:
+    """As many signatures as a message holds."""
+    for number in range(30_000):
+        yield forced(scene, replace(make_surface(scene, number), signers=0x0FFF))
+
+
+def list_all(scene: Scene) -> Iterator[Step]:
+    """Sixteen strikes each time."""
+    for offset in range(16):
+        for market in UNDERLYINGS:
+            if market in scene.state.markets:
+                yield List(market, offset)
+
+
+def sweep(scene: Scene) -> Iterator[Step]:
+    """One account after another."""
+    for account in scene.accounts:
+        yield Sweep(account)
+
+
+def distress(scene: Scene) -> Iterator[Step]:
+    """One account after another; their auctions end."""
+    for account in scene.accounts:
+        yield Distress(account)
+
+
+def liquidate(scene: Scene) -> Iterator[Step]:
+    """The first account takes over a little of every other, of one more than once."""
+    for number, target in enumerate(scene.accounts[1:] * 40):
+        yield Liquidate(scene.accounts[0], target, 1, 0, number + 99_999_999)
+
+
+def forced_liquidate(scene: Scene) -> Iterator[Step]:
+    """The same through L1, as far as it is honoured."""
+    for step in liquidate(scene):
+        assert isinstance(step, Liquidate)
+        yield forced(scene, step)
+
+
+def socialise(scene: Scene) -> Iterator[Step]:
+    """One account after another."""
+    for account in scene.accounts[1:]:
+        yield Socialise(account)
+
+
+def force_close(scene: Scene) -> Iterator[Step]:
+    """A lot at a time."""
+    body = int(scene.accounts[0]).to_bytes(4, "big") + int(scene.series[0]).to_bytes(2, "big")
+    while True:
+        yield (MessageKind.FORCE_CLOSE, scene.owners[0], body + (1).to_bytes(8, "big"))
+
+
+def configure_params(scene: Scene) -> Iterator[Step]:
+    """The same underlying."""
+    leaf = scene.state.markets[UNDERLYINGS[0]]
+    assert isinstance(leaf, Underlying)
+    body = encode_configure_underlying(UNDERLYINGS[0], leaf.params)
+    while True:
+        yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+
+
+def configure_expiry(scene: Scene) -> Iterator[Step]:
+    """New each time."""
+    for number in range(1000):
+        market = MarketId(spread(number + 1, 15) + (1 << 15) - 1)
+        body = encode_configure_expiry(market, UNDERLYINGS[0], Timestamp(0))
+        yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+
+
+def data_fee(scene: Scene) -> Iterator[Step]:
+    """Nothing, again and again."""
+    while True:
+        yield DataFee(0)
+
+
+def near_ruin(scene: Scene, equity: int = 1) -> Scene:
+    """Leave accounts, but for the first, in auctions and with next to no equity."""
+    state = scene.state
+    for account_id in scene.accounts[1:]:
+        account = replace(state.accounts[account_id], cash=0)
+        margin = compute_margin(state, account, state.globals.clock)
+        account = replace(
+            account, cash=equity - margin.equity, distressed_at=Timestamp(START - 40_000)
+        )
+        set_account(state, account_id, account)
+    state.globals = replace(state.globals, insurance=1 << 120, insurance_peak=1 << 120)
+    compute_state_root(state)
+    reset_meter(state)
+    return scene
+
+
+def without_fund(scene: Scene) -> Scene:
+    """Empty the insurance fund."""
+    scene.state.globals = replace(scene.state.globals, insurance=0)
+    compute_state_root(scene.state)
+    return scene
+
+
 SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene]]] = {
     "fill, 1 position": (fill_new_pairs, lambda: create_scene(254, 1, 8)),
     "fill, 4 positions": (fill_new_pairs, lambda: create_scene(128, 4, 32, underlyings=3)),
@@ -505,9 +762,9 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
         lambda: create_scene(4, 63, 252, underlyings=3, disjoint=True),
     ),
     "fill, resting": (fill_resting, lambda: create_scene(2, 0, 1)),
-    "fill, resting, 64 underlyings": (
+    "fill, resting, 48 underlyings": (
         fill_resting,
-        lambda: create_scene(2, 64, 64, underlyings=64),
+        lambda: create_scene(2, 64, 64, underlyings=48),
     ),
     "fill, resting, 16 underlyings": (
         fill_resting,
@@ -557,6 +814,92 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
     "configure grid": (configure_grid, lambda: create_scene()),
     "configure, too long": (configure_long, lambda: create_scene()),
     "noise": (noise, lambda: create_scene()),
+    "mark options": (
+        mark_pairs,
+        lambda: create_scene(0, 0, 200, marked=False, adjacent=True, expiries=1),
+    ),
+    "mark options, 30 expiries": (
+        mark_pairs,
+        lambda: create_scene(0, 0, 120, marked=False, adjacent=True, expiries=30, underlyings=10),
+    ),
+    "mark options, runs": (
+        mark_run,
+        lambda: create_scene(0, 0, 200, marked=False, adjacent=True, expiries=1),
+    ),
+    "mark options, one strike": (
+        mark_pair_again,
+        lambda: create_scene(0, 0, 2, adjacent=True, expiries=1),
+    ),
+    "mark options, one strike, after accounts": (
+        mark_pair_after_accounts,
+        lambda: create_scene(26, 63, 64, adjacent=True, expiries=4),
+    ),
+    "fill, 64 options": (
+        fill_new_pairs,
+        lambda: create_scene(20, 64, 64, adjacent=True, expiries=4),
+    ),
+    "fill, resting, 63 options, 4 expiries": (
+        fill_resting,
+        lambda: create_scene(2, 63, 64, adjacent=True, expiries=4),
+    ),
+    "fill, resting, 64 options, 32 expiries": (
+        fill_resting,
+        lambda: create_scene(2, 64, 64, adjacent=True, expiries=32, underlyings=16),
+    ),
+    "fund": (fund, lambda: create_scene(0, 0, 1)),
+    "fund, all": (fund_all, lambda: create_scene(0, 0, 60)),
+    "fund, after 250 accounts": (fund_after_accounts, lambda: create_scene(250, 0, 1)),
+    "fund, after accounts": (fund_after_accounts, lambda: create_scene(40, 64, 64)),
+    "fund, after deposits": (fund_after_deposits, lambda: create_scene(36, 64, 64)),
+    "fund, after fewer deposits": (fund_after_deposits, lambda: create_scene(26, 64, 64)),
+    "fund, after some deposits": (fund_after_deposits, lambda: create_scene(16, 64, 64)),
+    "surface": (surface, lambda: create_scene(expiries=1)),
+    "forced surface": (forced_surface, lambda: create_scene(expiries=1)),
+    "list": (list_all, lambda: create_scene(underlyings=3)),
+    "sweep": (
+        sweep,
+        lambda: create_scene(20, 64, 64, adjacent=True, expiries=4, settled=True),
+    ),
+    "sweep, disjoint": (
+        sweep,
+        lambda: create_scene(3, 64, 192, adjacent=True, expiries=4, settled=True, disjoint=True),
+    ),
+    "distress": (
+        distress,
+        lambda: create_scene(20, 64, 64, adjacent=True, expiries=4),
+    ),
+    "liquidate, 64 options": (
+        liquidate,
+        lambda: near_ruin(create_scene(6, 64, 64, adjacent=True, expiries=4)),
+    ),
+    "liquidate, 64 options, 32 expiries": (
+        liquidate,
+        lambda: near_ruin(create_scene(4, 64, 64, adjacent=True, expiries=32, underlyings=16)),
+    ),
+    "liquidate, 64 positions, 48 underlyings": (
+        liquidate,
+        lambda: near_ruin(create_scene(2, 64, 64, underlyings=48)),
+    ),
+    "liquidate, 64 options, 47 groups": (
+        liquidate,
+        lambda: near_ruin(create_scene(2, 64, 64, expiries=31, underlyings=16)),
+    ),
+    "liquidate, 64 perpetuals": (liquidate, lambda: near_ruin(create_scene(4, 64, 64))),
+    "liquidate, 1 position": (liquidate, lambda: near_ruin(create_scene(20, 1, 2))),
+    "forced liquidate": (
+        forced_liquidate,
+        lambda: near_ruin(create_scene(4, 16, 16, adjacent=True, expiries=2)),
+    ),
+    "socialise": (
+        socialise,
+        lambda: without_fund(
+            near_ruin(create_scene(6, 64, 64, adjacent=True, expiries=4), -(10**24))
+        ),
+    ),
+    "force close": (force_close, lambda: create_scene(1, 64, 64, adjacent=True, expiries=4)),
+    "configure underlying": (configure_params, lambda: create_scene()),
+    "configure expiry": (configure_expiry, lambda: create_scene()),
+    "data fee": (data_fee, lambda: create_scene()),
     "empty messages": (empty_messages, lambda: create_scene()),
 }
 
