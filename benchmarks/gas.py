@@ -14,6 +14,7 @@ from ape import networks
 from ape.api import ProviderAPI
 from ape.logging import LogLevel, logger
 
+from benchmarks import proofs
 from benchmarks.scene import PAIRS, POSITIONS, SERIES, Scene, create_scene
 from deltaroll.demo.measure import compute_calldata_gas
 from deltaroll.l1.commitments import compress_branch
@@ -32,18 +33,24 @@ BARS = {
     "submit_batch_overhead": 120_000,
     "fraud_proof_16_fills_4_positions": 3_000_000,
     "fraud_proof_16_fills_4_positions_bytes": 60_000,
+    "black76_price": 3_000,
+    "mark_strike_pair": 200_000,
+    "margin_64_positions": 220_000,
+    "fraud_proof_fill_64_positions": 2_000_000,
+    "fraud_proof_liquidate_64_positions": 3_000_000,
 }
 """A measured figure above its bar fails, whatever the record says."""
 Figures = dict[str, int]
 
 
 def measure_users(scene: Scene, figures: Figures) -> None:
-    """Deposit, forced request, exit claim: as a user with a cold account pays them."""
+    """Deposit, forced requests, exit claim: as a user with a cold account pays them."""
     venue = scene.venue
     contracts = venue.gateway.contracts
     payer = venue.owners[0]
     figures["deposit_erc20"] = contracts.bridge.deposit(payer, 5, 10**9, sender=payer).gas_used
     figures["force_request"] = contracts.bridge.forceExit(5, 10**9, sender=payer).gas_used
+    figures["force_close"] = contracts.bridge.forceClose(5, SERIES[0], 1, sender=payer).gas_used
     figures["cancel_all"] = contracts.bridge.cancelAll(5, sender=payer).gas_used
     trader = scene.traders[0]
     venue.sync()
@@ -111,7 +118,7 @@ def measure_proof(scene: Scene, name: str, flip_signature: bool, figures: Figure
 
 def measure(provider: ProviderAPI, folder: Path) -> Figures:
     """Return all figures."""
-    figures: Figures = {}
+    figures: Figures = proofs.measure_gas()
     scene = create_scene(provider, folder)
     try:
         measure_users(scene, figures)

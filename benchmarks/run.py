@@ -16,6 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.flow import DOMAIN, create_flow, iterate_days
+from benchmarks.margin import margin_cases_matched
+from benchmarks.pricing import measure_pricing
+from benchmarks.revaluation import measure_revaluation
 from deltaroll.demo.actors import SignedOrder
 from deltaroll.demo.measure import measure_chunks
 from deltaroll.logs import configure_logs
@@ -31,6 +34,10 @@ ROUNDS = 3
 LOW_255 = (1 << 255) - 1
 OP_TRANSFER_BYTES = 12
 """Hubble: a transfer, signature apart (contracts/libs/Tx.sol)."""
+DERIVE_CDF_ERROR = 4.2e-17
+"""Of FixedPointMathLib.stdNormalCDF (lyra-utils), the most accurate known, measured with mpmath."""
+DERIVE_PRICE_ERROR = 6.8e-13
+"""Of Derive's BlackScholes in DeFiMath's table, at 13,404 gas."""
 DEGATE_TRADE_BYTES = 25
 """DeGate: 400 gas a trade at 16 gas a byte (degatedev/protocols, DESIGN.md)."""
 
@@ -172,15 +179,59 @@ def measure() -> dict[str, Figure]:
     }
 
 
+def measure_options() -> dict[str, Figure]:
+    """Return the figures of pricing and margin: errors against exact references, times against
+    float64 on the same core.
+    """
+    pricing = measure_pricing()
+    revaluation = measure_revaluation()
+    return {
+        "cdf_max_error": Figure(
+            pricing["cdf_max_error"],
+            "absolute",
+            f"Derive, {DERIVE_CDF_ERROR}",
+            pricing["cdf_max_error"] / DERIVE_CDF_ERROR,
+        ),
+        "price_max_error": Figure(
+            pricing["price_max_error"],
+            "of the forward",
+            f"Derive, {DERIVE_PRICE_ERROR}",
+            pricing["price_max_error"] / DERIVE_PRICE_ERROR,
+        ),
+        "numpy_ns_per_pair": Figure(
+            pricing["pair_ns"],
+            "ns",
+            f"float64, {pricing['float_pair_ns']:.0f} ns",
+            pricing["pair_over_float"],
+        ),
+        "remark_500_series": Figure(
+            revaluation["remark_ms"],
+            "ms",
+            f"the protocol one by one, {revaluation['remark_protocol_ms']:.0f} ms",
+            revaluation["remark_ms"] / revaluation["remark_protocol_ms"],
+        ),
+        "revaluation_over_matmul": Figure(
+            revaluation["revaluation_over_matmul"],
+            "ratio",
+            "numpy float64 matmul of the same shape",
+            revaluation["revaluation_over_matmul"],
+        ),
+        "margin_cases_matched": Figure(
+            margin_cases_matched(), "of the cases", "Derive's own, ../shared", 1.0
+        ),
+    }
+
+
 def main() -> None:
     """Measure, print, write."""
     configure_logs("error")
-    figures = measure()
-    table = Table(title="Benchmarks: the demo's flow")
+    figures = measure() | measure_options()
+    table = Table(title="Benchmarks")
     for column in ("name", "value", "unit", "peer", "ratio"):
         table.add_column(column, justify="right" if column in ("value", "ratio") else "left")
     for name, figure in figures.items():
-        table.add_row(name, f"{figure.value:,.2f}", figure.unit, figure.peer, f"{figure.ratio:.2f}")
+        shown = f"{figure.value:,.2f}" if figure.value >= 0.01 else f"{figure.value:.1e}"
+        table.add_row(name, shown, figure.unit, figure.peer, f"{figure.ratio:.2f}")
     Console(width=110, highlight=False).print(table)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(

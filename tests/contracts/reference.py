@@ -123,10 +123,10 @@ def compress(siblings: Sequence[bytes]) -> Branch:
 
 
 def encode_globals(exits_root: bytes, blob_fee_level: int = 0) -> bytes:
-    """A state of which only the exit root matters to L1; its last field makes it another one."""
+    """A state of which only the exit root matters to L1; its blob fee level tells two apart."""
     roots = [keccak(text="accounts"), keccak(text="markets"), exits_root]
     counts = [(1_000, 4), (1_000, 4), (1_800_000_000, 5), (5_000, 8)]
-    money = [(10**12, 16), (10**10, 16), (10**15, 16), (10**13, 16)]
-    fees = [(3, 8), (10**9, 8), (blob_fee_level, 8)]
+    money = [(10**12, 16), (10**12, 16), (10**10, 16), (10**15, 16), (10**13, 16)]
+    fees = [(3, 8), (10**9, 8), (blob_fee_level, 8), (10**9, 8)]
     fields = [value.to_bytes(size, "big") for value, size in counts + money + fees]
-    return b"\x47\x01" + b"".join(roots + fields)
+    return b"\x47\x02" + b"".join(roots + fields)

@@ -163,7 +163,7 @@ def test_claim__exit_of_the_protocol__is_understood(rollup, token, alice, bob, s
     exits = [types.Exit(0, recipient, AMOUNT + n) for n in range(3)]
     tree = MerkleTree(EXIT_DEPTH)
     tree.update({n: leaf.hash_leaf(leaf.encode_exit(item)) for n, item in enumerate(exits)})
-    state = types.Globals(ZERO, ZERO, tree.root, *range(1, 12))
+    state = types.Globals(ZERO, ZERO, tree.root, *range(1, 14))
     world = World(rollup, [bob] * 3)
     assert world.levels[-1][0] == tree.root
     world.globals = leaf.encode_globals(state)
@@ -262,7 +262,7 @@ def test_claim__other_globals__reverts(world, claim_exit, alice, spoil):
     "spoil",
     [
         lambda globals_: b"\x48" + globals_[1:],
-        lambda globals_: b"\x47\x02" + globals_[2:],
+        lambda globals_: b"\x47\x01" + globals_[2:],
         lambda globals_: globals_ + b"\x00",
         lambda globals_: globals_[:-1],
     ],

@@ -155,7 +155,7 @@ def make_liquidate(draft: Draft) -> Liquidate:
         target = rng.choice(sorted(distressed))
     if rng.random() < 0.1:
         target = AccountId(INSURANCE_ACCOUNT)
-    share = rng.choice((1, 1_000, 50_000, 200_000, 500_000, 1_000_000, rng.randint(1, 10**6)))
+    share = rng.choice((0, 1, 1_000, 50_000, 200_000, 500_000, 1_000_000, rng.randint(1, 10**6)))
     reward = rng.choice((0, 0, 0, 20_000, 500_000))
     nonce = draft.next_nonce(account)
     if draft.is_bad():

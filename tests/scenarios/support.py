@@ -395,7 +395,7 @@ def trade(venue: Venue) -> None:
     post_all(sequencer, batcher)
     surface_with(venue, sequencer, EXPIRY)
     for account, is_buy in ((ALICE, False), (BOB, True)):
-        order_with(venue, sequencer, account, SlotId(50), CALL, is_buy, OPTION_PRICE, 4)
+        order_with(venue, sequencer, account, SlotId(60), CALL, is_buy, OPTION_PRICE, 4)
     post_all(sequencer, batcher)
     store.close()
 

@@ -25,6 +25,7 @@ from tests.scenarios.support import (
     BOND,
     BTC,
     BTC_PERP,
+    CALL,
     CAROL,
     DAVE,
     ERIN,
@@ -429,6 +430,7 @@ def test_submit_batch__queue_ignored_for_12_hours__refused_until_honoured(
     price = lab.observe(BTC, PRICE)
     other = lab.observe(ETH, PRICES[ETH])
     marks = (lab.mark(BTC_PERP, 3), lab.mark(ETH_PERP))
-    lab.post_honest(lab.chunk(price, other, *marks, lab.queue()))
+    options = (lab.surface(), lab.mark(CALL, 2))
+    lab.post_honest(lab.chunk(price, other, *marks, *options, lab.queue()))
     (leaf,) = lab.state.exits
     assert (leaf.recipient, leaf.amount) == (lab.venue.keys[ALICE].address, 10**6)

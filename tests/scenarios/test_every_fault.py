@@ -52,6 +52,7 @@ from deltaroll.protocol.types import (
     Series,
     SeriesStatus,
     SlotId,
+    Sweep,
     TimeInForce,
     Timestamp,
     Transfer,
@@ -329,13 +330,15 @@ def unknown_kind__the_first(lab: Lab) -> Lie:
     writer = start(lab, (), (BTC_PERP,))
     encode_bits(writer, Kind.MARK, KIND_BITS)
     encode_number(writer, 0, 7)
-    encode_bits(writer, max(Kind) + 1, KIND_BITS)
+    encode_bits(writer, Kind.DATA_FEE, KIND_BITS)
+    encode_bits(writer, 1, KIND_BITS)
     return finish(writer)
 
 
 @case(Fault.UNKNOWN_KIND)
 def unknown_kind__the_last(lab: Lab) -> Lie:
     writer = start(lab)
+    encode_bits(writer, Kind.DATA_FEE, KIND_BITS)
     encode_bits(writer, 15, KIND_BITS)
     return finish(writer)
 
@@ -987,7 +990,7 @@ def unknown_account__recipient(lab: Lab) -> Lie:
 
 @case(Fault.UNKNOWN_ACCOUNT)
 def unknown_account__zero(lab: Lab) -> Lie:
-    return lab.lie(lab.transfer(recipient=AccountId(0)))
+    return lab.lie(lab.plain(Sweep(AccountId(0))))
 
 
 @case(Fault.UNKNOWN_ACCOUNT)
@@ -1727,7 +1730,10 @@ def position_limit__one_more(lab: Lab) -> Lie:
     lab.sync()
     half = len(markets) // 2
     lab.post_honest(
-        lab.chunk(*[lab.queue()] * len(markets)),
+        *(
+            lab.chunk(*[lab.queue()] * len(markets[at : at + 10]))
+            for at in range(0, len(markets), 10)
+        ),
         lab.chunk(lab.mark(markets[0], half)),
         lab.chunk(lab.mark(markets[half], len(markets) - half)),
     )

@@ -35,6 +35,7 @@ from deltaroll.protocol.transition import compute_fault
 from deltaroll.protocol.types import (
     AccountId,
     Committee,
+    Expiry,
     Grid,
     MarketId,
     MarketLeaf,
@@ -572,7 +573,7 @@ def forge_market(leaf: MarketLeaf) -> list[MarketLeaf]:
                 replace(leaf, mark=leaf.mark + 1),
                 replace(leaf, marked_at=Timestamp(0)),
                 replace(leaf, open_interest=leaf.open_interest + 1),
-                replace(leaf, status=SeriesStatus(1 - leaf.status)),
+                replace(leaf, status=SeriesStatus((leaf.status + 1) % 3)),
                 replace(leaf, risk=tuple(100 * entry for entry in leaf.risk)),
             ]
         case Underlying():
@@ -583,7 +584,14 @@ def forge_market(leaf: MarketLeaf) -> list[MarketLeaf]:
                 replace(leaf, params=replace(leaf.params, taker_fee=leaf.params.taker_fee + 1)),
             ]
         case Grid():
-            return [Grid(leaf.scenarios[:-1])]
+            return [replace(leaf, scenarios=leaf.scenarios[:-1])]
+        case Expiry():
+            return [
+                replace(leaf, ratio=leaf.ratio + 1),
+                replace(leaf, settlement=leaf.settlement + 1),
+                replace(leaf, surfaced_at=Timestamp(leaf.surfaced_at + 1)),
+                replace(leaf, long_discount=leaf.long_discount + 1),
+            ]
         case Committee():
             return [replace(leaf, threshold=len(leaf.signers) + 1)]
 
