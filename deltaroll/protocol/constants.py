@@ -6,7 +6,7 @@ PROTOCOL_VERSION: Final = 2
 """Part of the parameter hash in every batch header."""
 
 ACCOUNT_DEPTH: Final = 24
-"""Levels of the account tree: 16,777,215 accounts, id 0 is never used."""
+"""Levels of the account tree: 16,777,215 accounts; id 0 is the insurance fund's."""
 MARKET_DEPTH: Final = 16
 """Levels of the market tree: underlyings, series, grids and committees share one id space."""
 EXIT_DEPTH: Final = 32

@@ -9,7 +9,7 @@ Address = NewType("Address", bytes)
 Hash32 = NewType("Hash32", bytes)
 """32 bytes."""
 AccountId = NewType("AccountId", int)
-"""24 bits, 1 and up."""
+"""24 bits, 1 and up; 0 is the insurance fund's."""
 MarketId = NewType("MarketId", int)
 """16 bits, one space for underlyings, series, grids and committees."""
 SlotId = NewType("SlotId", int)
@@ -370,7 +370,7 @@ class Series:
     funding_remainder: int
     """Part of a unit that funding has not accrued yet, in 1/FUNDING_PERIOD."""
     open_interest: int
-    """Sum of long sizes, uint64."""
+    """Sum of long sizes; of a settled series, of all sizes still held. uint64."""
     risk: tuple[int, ...]
     """Profit and loss per lot under each scenario of the grid, int64: weighted for a perpetual, as
     it is for an option."""
@@ -406,7 +406,7 @@ class Globals:
     insurance: int
     """Cash of the insurance fund."""
     insurance_peak: int
-    """The most that it ever held."""
+    """The most that it held, moved along when it swaps cash for positions."""
     fee_pool: int
     deposited: int
     """Sum of all deposits ever consumed."""
