@@ -9,6 +9,10 @@ CALM = 8
 """What fills pay for data follows L1 when it is off by more than one part in this many. Every batch
 moves the level that it follows, by an eighth of what is missing: a fee that followed every step
 would fill a batch of its own, which is the next step."""
+MAX_BACKLOG = 8
+"""Chunks not posted yet with which a fee is still told. Each may be a batch that lowers L1's level
+by an eighth before the fee is posted, and a fee stays legal for ten of them (`MAX_DATA_FEE`); one
+that is not legal any more could never be posted, nor anything after it."""
 
 
 def take_in(sequencer: Sequencer, follower: Follower) -> None:
@@ -27,12 +31,24 @@ def tell(sequencer: Sequencer, follower: Follower) -> None:
     if follower.head is not None:
         sequencer.set_clock(follower.head.time)
     level = follower.state.globals.base_fee_level
-    if is_fee_due(sequencer.state, level):
+    if is_fee_due(sequencer.state, level) and has_small_backlog(sequencer, follower):
         sequencer.set_data_fee(level)
     messages = follower.state.messages
     for index in range(sequencer.state.globals.queue_index, len(messages)):
         sequencer.consume_message(index, messages[index])
     sequencer.flush()
+
+
+def has_small_backlog(sequencer: Sequencer, follower: Follower) -> bool:
+    """Return whether next to nothing waits to be posted. While the head is not known to the store,
+    that is not known either.
+    """
+    if not follower.chain:
+        return False
+    head = follower.chain[-1].submitted
+    is_genesis = head.header.index == 0
+    posted = 0 if is_genesis else sequencer.store.get_next_chunk(head.header_hash)
+    return posted is not None and sequencer.chunks_sealed - posted < MAX_BACKLOG
 
 
 def is_fee_due(state: State, level: int) -> bool:

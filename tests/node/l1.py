@@ -48,6 +48,7 @@ class FakeL1:
     """Blocks with the rollup's events; the inbox's rules where a node depends on them."""
 
     def __init__(self) -> None:
+        self.base_fee = 10**9
         self.blocks: list[Block] = []
         self.forks = 0
         self.transactions = 0
@@ -147,7 +148,7 @@ class FakeL1:
             queue_hash=self.queue[queue_end - 1].queue_hash if queue_end else ZERO_HASH,
             l1_block=0 if block is None else block.number,
             l1_time=0 if block is None else block.time,
-            l1_base_fee=0 if block is None else 10**9 + block.number,
+            l1_base_fee=0 if block is None else self.base_fee + block.number,
             l1_blob_fee=1,
             proposer=PROPOSER,
             data_mode=0,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from deltaroll.node.batcher import Batcher
+from deltaroll.node.batcher import Batcher, select_chunks
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import is_fee_due, take_in, tell
+from deltaroll.node.intake import MAX_BACKLOG, is_fee_due, take_in, tell
 from deltaroll.node.store import MEMORY, Store
 from deltaroll.protocol.configure import encode_configure_params
 from deltaroll.protocol.leaf import encode_params
@@ -81,6 +81,59 @@ def test_take_in__fills_pay_for_data__fee_follows_l1():
     level = posted.state.globals.base_fee_level
     assert told > 0
     assert abs(level - told) * 7 <= level
+
+
+def let_wait(desk: Desk, chunks: int) -> None:
+    """Seal chunks that nobody posts."""
+    for _ in range(chunks):
+        nonce = desk.venue.state.accounts[AccountId(1)].nonce + 1
+        desk.venue.act(Transfer(AccountId(1), AccountId(2), 1, nonce))
+        desk.venue.sequencer.seal()
+    desk.venue.sequencer.flush()
+
+
+def settle_fee(desk: Desk) -> int:
+    """Let L1's level and the fee come to rest."""
+    for _ in range(40):
+        desk.run()
+    return desk.venue.state.globals.data_fee
+
+
+def test_tell__many_chunks_wait__fee_stays_until_they_are_posted():
+    desk = Desk()
+    told = settle_fee(desk)
+    desk.l1.base_fee *= 100
+    let_wait(desk, 1)
+    assert desk.batcher.post() is not None
+    let_wait(desk, MAX_BACKLOG)
+    take_in(desk.venue.sequencer, desk.follower)
+    assert desk.venue.state.globals.data_fee == told
+    desk.run()
+    take_in(desk.venue.sequencer, desk.follower)
+    assert desk.venue.state.globals.data_fee > told
+
+
+def test_tell__most_chunks_wait_and_l1_falls_to_nothing__fee_can_still_be_posted():
+    desk = Desk()
+    settle_fee(desk)
+    desk.l1.base_fee *= 100
+    let_wait(desk, 1)
+    assert desk.batcher.post() is not None
+    # A head that is dear, and from here on an L1 that asks for nothing, a batch for every chunk.
+    desk.l1.base_fee = 0
+    let_wait(desk, MAX_BACKLOG - 1)
+    before = desk.venue.state.globals.data_fee
+    take_in(desk.venue.sequencer, desk.follower)
+    assert desk.venue.state.globals.data_fee > before
+    let_wait(desk, 1)
+    batches = 0
+    while chunks := select_chunks(desk.venue.store, desk.batcher.find_next_chunk())[:1]:
+        desk.batcher.submit(chunks, desk.batcher.compute_posted(chunks))
+        batches += 1
+    assert batches >= MAX_BACKLOG
+    posted = follow(desk.l1)
+    assert posted.fraud is None
+    assert posted.state.globals.data_fee == desk.venue.state.globals.data_fee
 
 
 def test_take_in__nobody_acts__batches_come_to_an_end():
