@@ -15,12 +15,12 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.exceptions import ApeException
 from ape.managers.project import ProjectManager
 from ape_accounts import KeyfileAccount
-from eth_account.messages import encode_typed_data
 from eth_utils.conversions import to_bytes
 
 from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
+from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.node.batcher import BatcherError
 from deltaroll.node.challenger import ChallengeError
 from deltaroll.node.exits import ExitError
@@ -28,7 +28,7 @@ from deltaroll.node.liquidator import LiquidatorError
 from deltaroll.node.store import StoreError
 from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT, PPM
 from deltaroll.protocol.types import Address, Liquidate
-from deltaroll.sdk.signing import compress_signature, to_typed_data
+from deltaroll.sdk.signing import to_typed_data
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEPLOYMENTS = Path("data") / "deployments"
@@ -123,12 +123,10 @@ class WalletSigner:
             When the account declines to sign.
         """
         document = to_typed_data(self._chain, self._inbox, bid)
-        signature = self._account.sign_message(encode_typed_data(full_message=document))
-        if signature is None:
-            raise LiquidatorError(f"account {self._account.address} did not sign")
-        return compress_signature(
-            int.from_bytes(signature.r, "big"), int.from_bytes(signature.s, "big"), signature.v
-        )
+        try:
+            return sign_typed_data(self._account, document)
+        except ValueError as problem:
+            raise LiquidatorError(str(problem)) from None
 
 
 def to_money(units: int) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from ape.api import AccountAPI, ProviderAPI
 from ape.managers.project import ProjectManager
-from eth_account.messages import encode_typed_data
 from eth_utils.conversions import to_bytes
 
 from deltaroll.demo.actors import Trader, make_key
@@ -14,6 +13,7 @@ from deltaroll.demo.prices import TICK
 from deltaroll.l1.deployment import DeploymentParameters, deploy, load_gateway
 from deltaroll.l1.gateway import Gateway
 from deltaroll.l1.registry import Registry
+from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.challenger import Challenger
 from deltaroll.node.follower import Follower
@@ -43,7 +43,7 @@ from deltaroll.protocol.types import (
     SetTradingKey,
     Timestamp,
 )
-from deltaroll.sdk.signing import Action, Signer, compress_signature, to_typed_data
+from deltaroll.sdk.signing import Action, Signer, to_typed_data
 
 COMMITTEE, GRID, INDEX, PERPETUAL = MarketId(1), MarketId(2), MarketId(3), MarketId(4)
 MEMBERS = 5
@@ -95,22 +95,6 @@ class Venue:
             self.gateway.provider.chain_id, self.gateway.contracts.inbox.address, action
         )
         return sign_typed_data(owner, document)
-
-
-def sign_typed_data(account: AccountAPI, document: dict[str, object]) -> bytes:
-    """Return the rollup's form of an Ape account's EIP-712 signature.
-
-    Raises
-    ------
-    ValueError
-        When the account declines to sign.
-    """
-    signature = account.sign_message(encode_typed_data(full_message=document))
-    if signature is None:
-        raise ValueError(f"account {account.address} did not sign")
-    return compress_signature(
-        int.from_bytes(signature.r, "big"), int.from_bytes(signature.s, "big"), signature.v
-    )
 
 
 def create_venue(

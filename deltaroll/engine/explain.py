@@ -6,6 +6,7 @@ made of, and the parts add up to its result exactly.
 
 from dataclasses import dataclass
 
+from deltaroll.engine.aside import set_aside
 from deltaroll.engine.risk import get_holder
 from deltaroll.protocol.margin import (
     Book,
@@ -17,7 +18,7 @@ from deltaroll.protocol.margin import (
     compute_scenarios,
     compute_terms,
 )
-from deltaroll.protocol.state import Meter, State, get_grid
+from deltaroll.protocol.state import State, get_grid
 from deltaroll.protocol.types import AccountId, MarketId, Scenario, Timestamp
 
 
@@ -129,13 +130,9 @@ def explain_margin(state: State, account_id: AccountId, clock: Timestamp) -> Exp
         UNKNOWN_ACCOUNT, and what `compute_margin` raises: without fresh marks there is no margin to
         explain.
     """
-    meter = state.meter
-    state.meter = Meter()
-    try:
+    with set_aside(state):
         equity, books = compute_books(state, get_holder(state, account_id), clock)
         parts = tuple(explain_book(state, book) for book in books)
-    finally:
-        state.meter = meter
     sums = [
         sum(getattr(part, name) for book in parts for part in _get_margins(book))
         for name in ("maintenance", "initial")

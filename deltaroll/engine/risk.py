@@ -7,6 +7,7 @@ meter.
 from enum import Enum
 from typing import NamedTuple
 
+from deltaroll.engine.aside import set_aside
 from deltaroll.engine.orders import RestingOrder
 from deltaroll.protocol.codec import (
     EXPIRY_BITS,
@@ -30,7 +31,7 @@ from deltaroll.protocol.funding import compute_accrued
 from deltaroll.protocol.margin import validate_fresh, validate_margin
 from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.signatures import Role, validate_account_signer
-from deltaroll.protocol.state import Meter, State, get_account, set_market
+from deltaroll.protocol.state import State, get_account, set_market
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,
     Account,
@@ -313,17 +314,13 @@ def find_culprit(
     A market that does not trade is nobody's fault, and it comes first. So does everything that the
     maker would pass alone: then the taker cannot go on.
     """
-    meter = state.meter
-    state.meter = Meter()
-    try:
-        validate_market(state, fill.market)
-    except TransitionFault as problem:
-        return Culprit.TAKER, problem.fault
-    else:
+    with set_aside(state):
+        try:
+            validate_market(state, fill.market)
+        except TransitionFault as problem:
+            return Culprit.TAKER, problem.fault
         try:
             validate_maker(state, fill, maker)
         except TransitionFault as problem:
             return Culprit.MAKER, problem.fault
-        return Culprit.TAKER, fault
-    finally:
-        state.meter = meter
+    return Culprit.TAKER, fault

@@ -7,6 +7,8 @@ more than a proof can carry. After every step the books are checked to the unit.
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from deltaroll.engine.ledger import compute_equity, compute_equity_at_marks, find_open_sizes
+from deltaroll.node.upkeep import has_settled
 from deltaroll.presets import make_params
 from deltaroll.protocol.configure import (
     encode_configure_committee,
@@ -24,7 +26,6 @@ from deltaroll.protocol.constants import (
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fixed import compute_exp, compute_sqrt, multiply_down
-from deltaroll.protocol.margin import compute_equity_of
 from deltaroll.protocol.state import State, charge, reset_meter
 from deltaroll.protocol.transition import Progress, process_chunk_start, process_transaction
 from deltaroll.protocol.types import (
@@ -266,10 +267,7 @@ class Exchange:
             options = self.get_options(market)
             self.must(Mark(MarketId(options.start), len(options)))
         for account_id, account in sorted(self.state.accounts.items()):
-            if any(
-                self.get_series(position.series).status == SeriesStatus.SETTLED
-                for position in account.positions
-            ):
+            if has_settled(self.state, account):
                 self.must(Sweep(account_id))
         for offset in range(EXPIRIES):
             # Most are listed already.
@@ -301,10 +299,7 @@ class Exchange:
 
     def compute_equity(self, account: Account) -> int:
         """Return an account's equity at the marks, whatever their age."""
-        return account.cash + sum(
-            compute_equity_of(position.size, position.snapshot, self.get_series(position.series))
-            for position in account.positions
-        )
+        return compute_equity_at_marks(self.state, account)
 
     def check(self) -> None:
         """Check that not a unit and not a lot was made or lost (G5).
@@ -315,31 +310,12 @@ class Exchange:
             When anything was.
         """
         state = self.state
-        held = 0
-        sizes: dict[MarketId, int] = {}
-        longs: dict[MarketId, int] = {}
-        gross: dict[MarketId, int] = {}
-        for account in state.accounts.values():
-            held += self.compute_equity(account)
-            for position in account.positions:
-                market, size = position.series, position.size
-                sizes[market] = sizes.get(market, 0) + size
-                longs[market] = longs.get(market, 0) + max(0, size)
-                gross[market] = gross.get(market, 0) + abs(size)
-        held += state.globals.insurance + state.globals.fee_pool
+        held = compute_equity(state) + state.globals.insurance + state.globals.fee_pool
         due = state.globals.deposited - state.globals.withdrawn
         if held != due:
             raise LedgerError(f"{held} units are held and {due} are due at {self.clock}")
-        for market, leaf in state.markets.items():
-            if not isinstance(leaf, Series):
-                continue
-            if leaf.status == SeriesStatus.SETTLED:
-                # The two sides leave one by one.
-                is_kept = gross.get(market, 0) == leaf.open_interest
-            else:
-                is_kept = sizes.get(market, 0) == 0 and longs.get(market, 0) == leaf.open_interest
-            if not is_kept:
-                raise LedgerError(f"lots of series {market} do not add up at {self.clock}")
+        for market in find_open_sizes(state):
+            raise LedgerError(f"lots of series {market} do not add up at {self.clock}")
 
 
 def make_venue_params(terms: Terms) -> UnderlyingParams:

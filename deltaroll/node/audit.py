@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
+from deltaroll.engine.ledger import compute_equity, count_open_sizes
 from deltaroll.node.follower import Follower
-from deltaroll.protocol.margin import compute_equity_of
-from deltaroll.protocol.state import State
-from deltaroll.protocol.types import MessageKind, Series, SeriesStatus
+from deltaroll.protocol.types import MessageKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +45,6 @@ class Audit:
             and self.vault >= self.liabilities
             and self.open_sizes == 0
         )
-
-
-def compute_equity(state: State) -> int:
-    """Return the equity of all accounts at their series' marks."""
-    total = 0
-    for account in state.accounts.values():
-        total += account.cash
-        for position in account.positions:
-            series = state.markets[position.series]
-            assert isinstance(series, Series)
-            total += compute_equity_of(position.size, position.snapshot, series)
-    return total
-
-
-def count_open_sizes(state: State) -> int:
-    """Return how many series that live have sizes that do not sum to zero, or longs other than
-    their open interest; of settled ones, sizes other than what is left of theirs.
-    """
-    net: dict[int, int] = {}
-    long: dict[int, int] = {}
-    gross: dict[int, int] = {}
-    for account in state.accounts.values():
-        for position in account.positions:
-            net[position.series] = net.get(position.series, 0) + position.size
-            long[position.series] = long.get(position.series, 0) + max(0, position.size)
-            gross[position.series] = gross.get(position.series, 0) + abs(position.size)
-    return sum(
-        gross.get(market, 0) != leaf.open_interest
-        if leaf.status == SeriesStatus.SETTLED
-        else net.get(market, 0) != 0 or long.get(market, 0) != leaf.open_interest
-        for market, leaf in state.markets.items()
-        if isinstance(leaf, Series)
-    )
 
 
 def compute_audit(follower: Follower) -> Audit:

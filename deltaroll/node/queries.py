@@ -4,14 +4,14 @@ The live state is ahead of L1: what it says holds when its chunks are posted and
 amounts are collateral units, shares and rewards parts per million, times seconds since 1970.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from enum import IntEnum
 from typing import Annotated, Any
 
 import msgspec
 
+from deltaroll.engine.aside import find_refusal, set_aside
+from deltaroll.engine.explain import explain_book
 from deltaroll.node.sequencer import RejectedError, validate_range
 from deltaroll.protocol.arithmetic import div_down
 from deltaroll.protocol.codec import SHARE_BITS
@@ -26,12 +26,9 @@ from deltaroll.protocol.liquidation import (
 from deltaroll.protocol.margin import (
     Book,
     compute_books,
-    compute_loss,
-    compute_requirement,
-    compute_scenarios,
 )
 from deltaroll.protocol.messages import process_action
-from deltaroll.protocol.state import State, get_grid, reset_meter
+from deltaroll.protocol.state import State, reset_meter
 from deltaroll.protocol.types import (
     Account,
     AccountId,
@@ -203,21 +200,6 @@ class PreviewAnswer(msgspec.Struct, frozen=True):
 QueryAnswer = MarginAnswer | DistressedAnswer | AccountAnswer | MarketAnswer | PreviewAnswer
 
 
-@contextmanager
-def set_aside(state: State) -> Iterator[None]:
-    """Compute on the live state and leave it as it was: neither its leaves nor the open chunk's
-    weight change.
-    """
-    meter = state.meter
-    reset_meter(state)
-    state.begin()
-    try:
-        yield
-    finally:
-        state.rollback()
-        state.meter = meter
-
-
 def answer_query(state: State, query: Query) -> QueryAnswer:
     """Return what the state says.
 
@@ -273,28 +255,24 @@ def compute_margin_answer(state: State, query: MarginQuery) -> MarginAnswer:
 
 def compute_book_answer(state: State, book: Book) -> BookAnswer:
     """Return the terms of one underlying's requirement."""
-    grid = get_grid(state, book.underlying.params.grid)
-    loss = compute_loss(book)
-    totals, basis = compute_scenarios(book)
-    totals = totals[: len(grid.scenarios)]
+    part = explain_book(state, book)
     binding = None
-    if loss != 0 and -loss in totals:
-        number = totals.index(-loss)
-        shown = grid.scenarios[number]
-        binding = BindingScenario(number, shown.spot_shock, shown.vol_shock, shown.weight)
-    alone = replace(book, perpetual_lots=0, naked_lots=0)
+    if part.binding is not None:
+        shown = part.scenarios[part.binding]
+        binding = BindingScenario(part.binding, shown.spot_shock, shown.vol_shock, shown.weight)
     return BookAnswer(
-        book.key,
-        loss,
+        part.underlying,
+        part.loss,
         binding,
-        totals,
-        basis,
-        book.underlying.multiplier,
-        book.perpetual_lots,
-        book.naked_lots,
-        Term(*compute_requirement(alone, loss)),
-        Term(*compute_requirement(replace(alone, perpetual_lots=book.perpetual_lots), 0)),
-        Term(*compute_requirement(replace(alone, naked_lots=book.naked_lots), 0)),
+        list(part.totals),
+        part.basis,
+        part.multiplier,
+        part.perpetual_lots,
+        part.naked_lots,
+        *(
+            Term(each.maintenance, each.initial)
+            for each in (part.scenario_margin, part.perpetual_margin, part.option_margin)
+        ),
     )
 
 
@@ -426,12 +404,10 @@ def validate_allowed(state: State, transaction: Transaction) -> None:
     ------
     RejectedError
     """
-    with set_aside(state):
-        try:
-            process_action(state, transaction)
-        except TransitionFault as problem:
-            name = type(transaction).__name__.lower()
-            raise RejectedError(f"{name}: refused: {problem.fault.name}", problem.fault) from None
+    fault = find_refusal(state, transaction)
+    if fault != Fault.NONE:
+        name = type(transaction).__name__.lower()
+        raise RejectedError(f"{name}: refused: {fault.name}", fault)
 
 
 def find_account(state: State, account_id: int, name: str = "account") -> Account:

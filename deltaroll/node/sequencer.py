@@ -335,21 +335,9 @@ class Sequencer:
         """
         validate_action(action)
         (request,) = compute_requests(action)
-        reset = self.state.meter
-        reset_meter(self.state)
-        try:
-            if len(signature) != SIGNATURE_BYTES:
-                raise RejectedError(
-                    f"signature: {len(signature)} bytes instead of {SIGNATURE_BYTES}",
-                    Fault.BAD_SIGNATURE,
-                )
-            validate_signature(self.state, request, signature, self.domain, self.clock)
-        except TransitionFault as problem:
-            raise RejectedError(
-                f"signature: not by the owner of account {request.subject}", problem.fault
-            ) from None
-        finally:
-            self.state.meter = reset
+        self._validate_signatures(
+            action, (signature,), f"signature: not by the owner of account {request.subject}"
+        )
         receipt = self._process(to_action_entry(action, signature))
         if receipt.fault != Fault.NONE:
             raise RejectedError(

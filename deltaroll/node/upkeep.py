@@ -7,6 +7,7 @@ read the state and nothing else, so a replayed log repeats them.
 
 from collections.abc import Iterable, Iterator
 
+from deltaroll.engine.aside import find_refusal, set_aside
 from deltaroll.protocol.arithmetic import is_within_band
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT
 from deltaroll.protocol.expiry import compute_boundary
@@ -20,8 +21,8 @@ from deltaroll.protocol.margin import (
     validate_observed,
     validate_surfaced,
 )
-from deltaroll.protocol.messages import process_action
-from deltaroll.protocol.state import Meter, State
+from deltaroll.protocol.mark import is_pair
+from deltaroll.protocol.state import State
 from deltaroll.protocol.types import (
     Account,
     Distress,
@@ -34,7 +35,6 @@ from deltaroll.protocol.types import (
     SeriesStatus,
     Sweep,
     Timestamp,
-    Transaction,
     Underlying,
 )
 
@@ -189,15 +189,10 @@ def compute_pair_mark(state: State, market: MarketId) -> Mark:
     if not isinstance(series, Series) or series.kind == SeriesKind.PERPETUAL:
         return Mark(market, 1)
     first = market if series.kind == SeriesKind.CALL else MarketId(market - 1)
-    pair = (state.markets.get(first), state.markets.get(MarketId(first + 1)))
-    for leaf in pair:
-        if (
-            not isinstance(leaf, Series)
-            or leaf.expiry != series.expiry
-            or leaf.strike != series.strike
-        ):
-            return Mark(market, 1)
-    return Mark(first, 2)
+    call, put = state.markets.get(first), state.markets.get(MarketId(first + 1))
+    if isinstance(call, Series) and isinstance(put, Series) and is_pair(call, put):
+        return Mark(first, 2)
+    return Mark(market, 1)
 
 
 def has_settled(state: State, account: Account) -> bool:
@@ -209,21 +204,6 @@ def has_settled(state: State, account: Account) -> bool:
     )
 
 
-def is_allowed(state: State, transaction: Transaction) -> bool:
-    """Return whether the protocol would do what is asked; state and open chunk stay as they are."""
-    meter = state.meter
-    state.meter = Meter()
-    state.begin()
-    try:
-        process_action(state, transaction)
-    except TransitionFault:
-        return False
-    finally:
-        state.rollback()
-        state.meter = meter
-    return True
-
-
 def iterate_sweeps(state: State) -> Iterator[Sweep]:
     """Yield the sweeps of all accounts that hold settled positions and can bear them."""
     if not any(
@@ -233,7 +213,10 @@ def iterate_sweeps(state: State) -> Iterator[Sweep]:
         return
     for account_id in sorted(state.accounts):
         sweep = Sweep(account_id)
-        if has_settled(state, state.accounts[account_id]) and is_allowed(state, sweep):
+        if (
+            has_settled(state, state.accounts[account_id])
+            and find_refusal(state, sweep) == Fault.NONE
+        ):
             yield sweep
 
 
@@ -242,17 +225,12 @@ def compute_margin_apart(state: State, account: Account) -> Margin | None:
     and open chunk as they are; None when a mark is not fresh.
     """
     clock = state.globals.clock
-    meter = state.meter
-    state.meter = Meter()
-    state.begin()
-    try:
-        process_accrual(state, account, clock)
-        return compute_margin(state, account, clock)
-    except TransitionFault:
-        return None
-    finally:
-        state.rollback()
-        state.meter = meter
+    with set_aside(state):
+        try:
+            process_accrual(state, account, clock)
+            return compute_margin(state, account, clock)
+        except TransitionFault:
+            return None
 
 
 def iterate_distress(state: State) -> Iterator[Distress]:
@@ -277,7 +255,9 @@ def iterate_listings(state: State) -> Iterator[List]:
         if isinstance(leaf, Underlying) and leaf.params.list_base != 0:
             for offset in range(leaf.params.list_expiries):
                 listing = List(market, offset)
-                if not is_listed(state, leaf, offset) and is_allowed(state, listing):
+                if is_listed(state, leaf, offset):
+                    continue
+                if find_refusal(state, listing) == Fault.NONE:
                     yield listing
 
 

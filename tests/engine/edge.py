@@ -15,9 +15,9 @@ from random import Random
 
 import structlog
 
+from deltaroll.engine.ledger import compute_equity, count_open_sizes
 from deltaroll.engine.matching import OrderStatus
 from deltaroll.engine.orders import RestingOrder
-from deltaroll.node.audit import compute_equity, count_open_sizes
 from deltaroll.node.entries import (
     CancelAllEntry,
     CancelEntry,

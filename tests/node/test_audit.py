@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from deltaroll.node.audit import Audit, compute_audit, compute_equity, count_open_sizes
+from deltaroll.engine.ledger import compute_equity, count_open_sizes
+from deltaroll.node.audit import Audit, compute_audit
 from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.state import set_account, set_market
 from deltaroll.protocol.types import (

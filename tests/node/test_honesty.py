@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deltaroll.engine.ledger import compute_equity, count_open_sizes
 from deltaroll.engine.matching import OrderStatus
-from deltaroll.node.audit import compute_equity, count_open_sizes
 from deltaroll.protocol.codec import decode_chunk
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault

@@ -13,7 +13,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from deltaroll.node.audit import compute_equity, count_open_sizes
+from deltaroll.engine.ledger import compute_equity, count_open_sizes
 from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.actions import process_transfer, process_withdraw
 from deltaroll.protocol.constants import DAY, INSURANCE_ACCOUNT, ONE

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from deltaroll.node.audit import compute_equity, count_open_sizes
+from deltaroll.engine.ledger import compute_equity, count_open_sizes
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.constants import (
     DAY,
