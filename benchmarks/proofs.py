@@ -4,14 +4,8 @@ from dataclasses import replace
 
 from benchmarks import margin, pricing
 from tests.protocol.evm import Contract
-from tests.protocol.test_weights import (
-    Scene,
-    create_scene,
-    fill_new_pairs,
-    liquidate,
-    measure,
-    near_ruin,
-)
+from tests.protocol.heavy import fill_new_pairs, liquidate
+from tests.protocol.scenes import Scene, create_scene, measure, near_ruin
 
 POSITIONS = 64
 EXPIRIES = 4
