@@ -153,6 +153,14 @@ def make_liquidate(draft: Draft) -> Liquidate:
     distressed = [key for key, leaf in draft.state.accounts.items() if leaf.distressed_at]
     if distressed and rng.random() < 0.9:
         target = rng.choice(sorted(distressed))
+        owner = draft.state.accounts[target].owner
+        others = sorted(
+            key
+            for key, leaf in draft.state.accounts.items()
+            if leaf.owner != owner and key != INSURANCE_ACCOUNT and leaf.distressed_at == 0
+        )
+        if others and rng.random() < 0.8:
+            account = AccountId(rng.choice(others))
     if rng.random() < 0.1:
         target = AccountId(INSURANCE_ACCOUNT)
     share = rng.choice((0, 1, 1_000, 50_000, 200_000, 500_000, 1_000_000, rng.randint(1, 10**6)))
