@@ -92,6 +92,7 @@ bench: $(STAMP) ## Measure the node
 	@$(RUN) benchmarks.run
 
 gas: $(STAMP) ## Measure the contracts
+	@$(RUN) tools.build
 	@$(RUN) benchmarks.gas
 
 history: $(STAMP) ## Replay real markets through the protocol (docs/history.md)

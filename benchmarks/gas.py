@@ -35,7 +35,9 @@ BARS = {
     "fraud_proof_16_fills_4_positions_bytes": 60_000,
     "black76_price": 3_000,
     "mark_strike_pair": 200_000,
+    "margin_16_positions": 60_000,
     "margin_64_positions": 220_000,
+    "margin_64_positions_4_expiries": 220_000,
     "fraud_proof_fill_64_positions": 2_000_000,
     "fraud_proof_liquidate_64_positions": 3_000_000,
 }

@@ -12,8 +12,9 @@ import {
 } from "./Constants.sol";
 import {copyAccount, copySeries} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
+import {getExpiryOf, validateFresh} from "./Fresh.sol";
 import {computeAccrued, computeCarry} from "./Funding.sol";
-import {getExpiryOf, validateFresh, validateMargin} from "./Margin.sol";
+import {validateMargin} from "./Margin.sol";
 import {processRealise} from "./Realise.sol";
 import {
     INT64_BOUND,

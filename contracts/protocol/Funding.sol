@@ -24,8 +24,11 @@ import {
 // the unit.
 
 /// @dev Return the carry index of a position's side.
-function computeCarry(Series memory series, int256 size) pure returns (int256) {
-    return size > 0 ? series.carryLong : series.carryShort;
+function computeCarry(Series memory series, int256 size) pure returns (int256 carry) {
+    // The longs' is a series' ninth word, the shorts' follows.
+    assembly ("memory-safe") {
+        carry := mload(add(series, add(0x100, shl(5, slt(size, 1)))))
+    }
 }
 
 /// @dev Return what longs pay a lot and FUNDING_PERIOD: mark over index, capped either way. Prices have 64 bits,

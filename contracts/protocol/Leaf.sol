@@ -262,13 +262,25 @@ function encodeGrid(Grid memory grid) pure returns (bytes memory encoding, Fault
 function decodeGrid(bytes memory encoding) pure returns (Grid memory grid) {
     uint256 count = _count(encoding, GRID_HEAD_BYTES, SCENARIO_BYTES);
     Scenario[] memory scenarios = new Scenario[](count);
+    uint256[] memory weights;
+    uint256[] memory skews = new uint256[](count);
+    uint256 skewCount;
     unchecked {
+        weights = new uint256[](count + (count & 1));
         for (uint256 i; i < count; ++i) {
             uint256 offset = GRID_HEAD_BYTES + i * SCENARIO_BYTES;
-            _loadFields(encoding, offset, _pointer(scenarios[i]), SCENARIO_FORMAT);
+            Scenario memory scenario = scenarios[i];
+            _loadFields(encoding, offset, _pointer(scenario), SCENARIO_FORMAT);
+            weights[i] = scenario.weight;
+            if (scenario.volShock > 1) skews[skewCount++] = i;
         }
     }
+    assembly ("memory-safe") {
+        mstore(skews, skewCount)
+    }
     grid.scenarios = scenarios;
+    grid.weights = weights;
+    grid.skews = skews;
     uint256 word = _load(encoding, 2);
     grid.basisUp = word >> 248;
     grid.basisDown = uint8(word >> 240);

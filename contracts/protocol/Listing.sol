@@ -10,7 +10,7 @@ import {
 } from "./Constants.sol";
 import {computeBoundary, computeDay} from "./Expiry.sol";
 import {Fault, isFault} from "./Fault.sol";
-import {validateObserved} from "./Margin.sol";
+import {validateObserved} from "./Fresh.sol";
 import {
     MarketEntry,
     MarketType,

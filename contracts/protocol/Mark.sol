@@ -10,9 +10,9 @@ import {
 import {copyExpiry, copySeries} from "./Copy.sol";
 import {computeForwardParts, computeSettlement} from "./Expiry.sol";
 import {Fault, isFault} from "./Fault.sol";
+import {getExpiryOf, validateObserved, validateSurfaced} from "./Fresh.sol";
 import {computeAccrued} from "./Funding.sol";
 import {Task, handOver, pointerTo} from "./Handover.sol";
-import {getExpiryOf, validateObserved, validateSurfaced} from "./Margin.sol";
 import {Quote, computePerpetualMark, computePerpetualRisk} from "./Risk.sol";
 import {
     State,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {computeEquityOf} from "./Books.sol";
 import {
     INSURANCE_ACCOUNT,
     WEIGHT_MODULE_GAS,
@@ -9,7 +10,6 @@ import {
 } from "./Constants.sol";
 import {copyAccount, copySeries} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
-import {computeEquityOf} from "./Margin.sol";
 import {
     State,
     UINT128_BOUND,

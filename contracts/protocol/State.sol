@@ -206,8 +206,9 @@ function charge(State memory state, uint256 gasUnits, uint256 witness) pure retu
         meter.gas += gasUnits + witness * WEIGHT_BYTE_GAS;
         meter.witness += witness;
     }
-    bool isOver = meter.gas > meter.maxGas || meter.witness > meter.maxWitness;
-    return isOver ? Fault.OVERWEIGHT : Fault.NONE;
+    // Leaving early keeps the compiler from copying this to wherever it is called: code has a size limit.
+    if (meter.gas > meter.maxGas || meter.witness > meter.maxWitness) return Fault.OVERWEIGHT;
+    return Fault.NONE;
 }
 
 /// @dev Hold what comes to the weight of one message, until `unlimitMessage`. Returns whether the chunk has room
@@ -379,7 +380,7 @@ function getSeries(State memory state, uint256 marketId)
     returns (Series memory series, Fault fault)
 {
     uint256 leaf;
-    (leaf, fault) = _getMarket(state, marketId, MarketType.SERIES);
+    (leaf, fault) = getLeaf(state, marketId, MarketType.SERIES);
     assembly ("memory-safe") {
         mstore(0x40, series)
         series := leaf
@@ -392,7 +393,7 @@ function getUnderlying(State memory state, uint256 marketId)
     returns (Underlying memory underlying, Fault fault)
 {
     uint256 leaf;
-    (leaf, fault) = _getMarket(state, marketId, MarketType.UNDERLYING);
+    (leaf, fault) = getLeaf(state, marketId, MarketType.UNDERLYING);
     assembly ("memory-safe") {
         mstore(0x40, underlying)
         underlying := leaf
@@ -405,7 +406,7 @@ function getGrid(State memory state, uint256 marketId)
     returns (Grid memory grid, Fault fault)
 {
     uint256 leaf;
-    (leaf, fault) = _getMarket(state, marketId, MarketType.GRID);
+    (leaf, fault) = getLeaf(state, marketId, MarketType.GRID);
     assembly ("memory-safe") {
         mstore(0x40, grid)
         grid := leaf
@@ -418,7 +419,7 @@ function getCommittee(State memory state, uint256 marketId)
     returns (Committee memory committee, Fault fault)
 {
     uint256 leaf;
-    (leaf, fault) = _getMarket(state, marketId, MarketType.COMMITTEE);
+    (leaf, fault) = getLeaf(state, marketId, MarketType.COMMITTEE);
     assembly ("memory-safe") {
         mstore(0x40, committee)
         committee := leaf
@@ -431,7 +432,7 @@ function getExpiry(State memory state, uint256 marketId)
     returns (Expiry memory expiry, Fault fault)
 {
     uint256 leaf;
-    (leaf, fault) = _getMarket(state, marketId, MarketType.EXPIRY);
+    (leaf, fault) = getLeaf(state, marketId, MarketType.EXPIRY);
     assembly ("memory-safe") {
         mstore(0x40, expiry)
         expiry := leaf
@@ -649,7 +650,9 @@ function _findSlot(State memory state, uint256 accountId, uint256 slotId)
     if (entry == 0) revert Witness_MissingSlot(slotId);
 }
 
-function _getMarket(State memory state, uint256 marketId, MarketType marketType)
+/// @dev Return where a market leaf of a type is in memory, and note that the chunk needs it. OVERWEIGHT;
+/// UNKNOWN_MARKET when there is none of this type.
+function getLeaf(State memory state, uint256 marketId, MarketType marketType)
     pure
     returns (uint256 leaf, Fault fault)
 {

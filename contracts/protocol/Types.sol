@@ -141,6 +141,9 @@ struct Grid {
     uint256 basisUp; // Index of the scenario that stands for a higher forward of one expiry.
     uint256 basisDown;
     RiskModel model;
+    // What a margin check needs of the scenarios. Not encoded: these are the scenarios'.
+    uint256[] weights; // Their number made even by a 0.
+    uint256[] skews; // The places of those that move volatility by strike.
 }
 
 /// @dev Signers of observations.

@@ -16,7 +16,7 @@ from deltaroll.protocol.black76 import MAX_DEVIATION
 from deltaroll.protocol.constants import ONE, PPM
 from deltaroll.protocol.expiry import compute_forward_parts
 from deltaroll.protocol.fault import TransitionFault
-from deltaroll.protocol.margin import validate_observed, validate_surfaced
+from deltaroll.protocol.fresh import validate_observed, validate_surfaced
 from deltaroll.protocol.risk import (
     Board,
     Quote,

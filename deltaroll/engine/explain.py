@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from deltaroll.engine.aside import set_aside
 from deltaroll.engine.risk import get_holder
-from deltaroll.protocol.margin import (
-    Book,
+from deltaroll.protocol.books import Book, compute_books
+from deltaroll.protocol.lanes import compute_lanes
+from deltaroll.protocol.margin import compute_requirement
+from deltaroll.protocol.scenarios import (
     compute_basis,
-    compute_books,
-    compute_lanes,
     compute_loss,
-    compute_requirement,
     compute_scenarios,
     compute_terms,
 )

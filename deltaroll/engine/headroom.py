@@ -19,10 +19,12 @@ from deltaroll.engine.risk import (
     get_market,
     validate_trade,
 )
+from deltaroll.protocol.books import Book
 from deltaroll.protocol.constants import MAX_POSITIONS
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fresh import validate_fresh
 from deltaroll.protocol.funding import compute_accrued, compute_carry
-from deltaroll.protocol.margin import Book, compute_margin, compute_requirement, validate_fresh
+from deltaroll.protocol.margin import compute_margin, compute_requirement
 from deltaroll.protocol.state import Meter, State
 from deltaroll.protocol.types import (
     Account,

@@ -1,6 +1,6 @@
 """Are money and lots conserved (G5)? Sums over a whole state."""
 
-from deltaroll.protocol.margin import compute_equity_of
+from deltaroll.protocol.books import compute_equity_of
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import Account, MarketId, Series, SeriesStatus
 

@@ -32,7 +32,9 @@ from numpy.typing import NDArray
 
 from deltaroll.protocol.constants import ONE, PPM
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.margin import SKEW, Margin, compute_margin, validate_fresh
+from deltaroll.protocol.fresh import validate_fresh
+from deltaroll.protocol.margin import Margin, compute_margin
+from deltaroll.protocol.scenarios import SKEW
 from deltaroll.protocol.state import Meter, State
 from deltaroll.protocol.types import (
     Account,

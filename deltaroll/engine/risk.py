@@ -27,8 +27,9 @@ from deltaroll.protocol.fill import (
     validate_lifetime,
     validate_order,
 )
+from deltaroll.protocol.fresh import validate_fresh
 from deltaroll.protocol.funding import compute_accrued
-from deltaroll.protocol.margin import validate_fresh, validate_margin
+from deltaroll.protocol.margin import validate_margin
 from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.signatures import Role, validate_account_signer
 from deltaroll.protocol.state import State, get_account, set_market

@@ -14,6 +14,7 @@ from deltaroll.engine.aside import find_refusal, set_aside
 from deltaroll.engine.explain import explain_book
 from deltaroll.node.sequencer import RejectedError, validate_range
 from deltaroll.protocol.arithmetic import div_down
+from deltaroll.protocol.books import Book, compute_books
 from deltaroll.protocol.codec import SHARE_BITS
 from deltaroll.protocol.constants import ACCOUNT_DEPTH, INSURANCE_ACCOUNT, MARKET_DEPTH, PPM
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -22,10 +23,6 @@ from deltaroll.protocol.liquidation import (
     compute_largest_share,
     compute_rate,
     process_accrual,
-)
-from deltaroll.protocol.margin import (
-    Book,
-    compute_books,
 )
 from deltaroll.protocol.messages import process_action
 from deltaroll.protocol.state import State, reset_meter

@@ -12,15 +12,10 @@ from deltaroll.protocol.arithmetic import is_within_band
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT
 from deltaroll.protocol.expiry import compute_boundary
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fresh import validate_fresh, validate_observed, validate_surfaced
 from deltaroll.protocol.liquidation import process_accrual
 from deltaroll.protocol.listing import compute_number, compute_place
-from deltaroll.protocol.margin import (
-    Margin,
-    compute_margin,
-    validate_fresh,
-    validate_observed,
-    validate_surfaced,
-)
+from deltaroll.protocol.margin import Margin, compute_margin
 from deltaroll.protocol.mark import is_pair
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import (

@@ -17,8 +17,9 @@ from deltaroll.protocol.constants import (
     WEIGHT_FILL_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fresh import get_expiry_of, validate_fresh
 from deltaroll.protocol.funding import compute_accrued, compute_carry
-from deltaroll.protocol.margin import get_expiry_of, validate_fresh, validate_margin
+from deltaroll.protocol.margin import validate_margin
 from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.state import (
     INT64_BOUND,

@@ -15,7 +15,7 @@ from deltaroll.protocol.constants import (
 )
 from deltaroll.protocol.expiry import compute_boundary, compute_day
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.margin import validate_observed
+from deltaroll.protocol.fresh import validate_observed
 from deltaroll.protocol.state import State, charge, get_underlying, set_market, touch_market
 from deltaroll.protocol.types import (
     Expiry,

@@ -12,8 +12,8 @@ from deltaroll.protocol.constants import (
 )
 from deltaroll.protocol.expiry import compute_forward_parts, compute_settlement
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fresh import get_expiry_of, validate_observed, validate_surfaced
 from deltaroll.protocol.funding import compute_accrued
-from deltaroll.protocol.margin import get_expiry_of, validate_observed, validate_surfaced
 from deltaroll.protocol.risk import (
     Quote,
     compute_board,

@@ -5,6 +5,7 @@ Also the insurance fund: its cash stands in the globals, and its account holds p
 
 from dataclasses import replace
 
+from deltaroll.protocol.books import compute_equity_of
 from deltaroll.protocol.constants import (
     INSURANCE_ACCOUNT,
     WEIGHT_MODULE_GAS,
@@ -12,7 +13,6 @@ from deltaroll.protocol.constants import (
     WEIGHT_REALISE_POSITION_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.margin import compute_equity_of
 from deltaroll.protocol.state import (
     UINT128_BOUND,
     State,

@@ -21,8 +21,8 @@ from deltaroll.node.upkeep import (
 )
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT, MAX_SIGNERS
 from deltaroll.protocol.fault import TransitionFault
+from deltaroll.protocol.fresh import validate_fresh
 from deltaroll.protocol.listing import create_series
-from deltaroll.protocol.margin import validate_fresh
 from deltaroll.protocol.state import set_account, set_market
 from deltaroll.protocol.types import (
     ZERO_ADDRESS,

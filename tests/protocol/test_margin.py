@@ -20,18 +20,13 @@ from benchmarks.margin import (
 )
 from deltaroll.presets import DERIBIT, PMRM_2, SPAN_16
 from deltaroll.protocol.arithmetic import div_up
+from deltaroll.protocol.books import compute_books, compute_naked
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.constants import ONE, PPM
 from deltaroll.protocol.fault import Fault, TransitionFault
-from deltaroll.protocol.margin import (
-    Margin,
-    compute_books,
-    compute_lanes,
-    compute_loss,
-    compute_margin,
-    compute_naked,
-    validate_margin,
-)
+from deltaroll.protocol.lanes import compute_lanes
+from deltaroll.protocol.margin import Margin, compute_margin, validate_margin
+from deltaroll.protocol.scenarios import compute_loss
 from deltaroll.protocol.state import (
     State,
     compute_state_root,

@@ -24,6 +24,7 @@ from benchmarks.margin import (
     to_markets,
 )
 from deltaroll.presets import DERIBIT, PMRM_2, SPAN_16
+from deltaroll.protocol.books import compute_books
 from deltaroll.protocol.configure import validate_model, validate_scenario
 from deltaroll.protocol.constants import (
     MAX_PRICE,
@@ -36,13 +37,7 @@ from deltaroll.protocol.constants import (
 from deltaroll.protocol.expiry import compute_boundary, compute_day
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.listing import create_expiry, create_series
-from deltaroll.protocol.margin import (
-    compute_books,
-    compute_margin,
-    compute_scenarios,
-    validate_initial_margin,
-    validate_margin,
-)
+from deltaroll.protocol.margin import compute_margin, validate_initial_margin, validate_margin
 from deltaroll.protocol.mark import process_mark_range
 from deltaroll.protocol.risk import (
     compute_board,
@@ -51,6 +46,7 @@ from deltaroll.protocol.risk import (
     compute_log_moneyness,
     compute_pair_risk,
 )
+from deltaroll.protocol.scenarios import compute_scenarios
 from deltaroll.protocol.state import State, reset_meter, set_market
 from deltaroll.protocol.surface import validate_surface
 from deltaroll.protocol.types import (

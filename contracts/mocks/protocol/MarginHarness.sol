@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {Book, computeBooks} from "../../protocol/Books.sol";
+import {MAX_SCENARIOS} from "../../protocol/Constants.sol";
 import {Fault, isFault} from "../../protocol/Fault.sol";
 import {
     EXPIRY_TAG,
@@ -17,15 +19,13 @@ import {
     encodeUnderlying
 } from "../../protocol/Leaf.sol";
 import {
-    Book,
     Margin,
-    computeBooks,
     computeMargin,
-    computeScenarios,
     validateInitialMargin,
     validateMargin
 } from "../../protocol/Margin.sol";
 import {processMarkRange} from "../../protocol/Mark.sol";
+import {computeScenarios} from "../../protocol/Scenarios.sol";
 import {
     MarketEntry,
     MarketType,
@@ -105,7 +105,14 @@ contract MarginHarness {
         totals = new int256[][](books.length);
         bases = new int256[](books.length);
         for (uint256 i; i < books.length; ++i) {
-            (totals[i], bases[i]) = computeScenarios(books[i]);
+            int256[] memory entries;
+            uint256 count = MAX_SCENARIOS;
+            (entries, bases[i]) = computeScenarios(books[i]);
+            // Without the upper half of the last word, which is no scenario's.
+            assembly ("memory-safe") {
+                mstore(entries, count)
+            }
+            totals[i] = entries;
         }
     }
 
