@@ -212,6 +212,12 @@ def plain(value: Any) -> Any:
         case Series():
             fields = [getattr(value, name) for name in value.__slots__[:-1]]
             return (*fields, len(value.risk), pack_lanes(value.risk))
+        case Grid():
+            # Solidity keeps what margin needs of the scenarios beside them.
+            weights = [scenario.weight for scenario in value.scenarios]
+            skews = [i for i, scenario in enumerate(value.scenarios) if scenario.vol_shock > 1]
+            fields = [plain(getattr(value, name)) for name in value.__slots__]
+            return (*fields, tuple(weights + [0] * (len(weights) % 2)), tuple(skews))
         case bytes() if len(value) == 20:
             return "0x" + value.hex()
         case tuple():
@@ -312,13 +318,13 @@ def test_encode_model__loose_number__out_of_range(value: RiskModel, field: int, 
     values = list(plain(value))
     values[field] = out
     assert harness().call("encodeModel", tuple(values))[1] == Fault.OUT_OF_RANGE
-    grid = ((), 0, 0, tuple(values))
+    grid = ((), 0, 0, tuple(values), (), ())
     assert harness().call("encodeGrid", grid)[1] == Fault.OUT_OF_RANGE
 
 
 @pytest.mark.parametrize("place", [1, 2])
 def test_encode_grid__loose_index__out_of_range(place: int) -> None:
-    grid = [(), 0, 0, (0,) * 22]
+    grid = [(), 0, 0, (0,) * 22, (), ()]
     grid[place] = 256
     assert harness().call("encodeGrid", tuple(grid))[1] == Fault.OUT_OF_RANGE
 
