@@ -56,6 +56,8 @@ contract RollupInbox is IRollupInbox {
     uint64 public batchCount;
     /// @inheritdoc IRollupInbox
     bool public hasBacklog;
+    /// Messages in the queue when the last batch came: those from here on are younger than the head.
+    uint64 private _knownMessages;
     /// Words from `batchCount` on are left over from removed batches.
     mapping(uint256 index => bytes32) private _headerHashes;
     mapping(address proposer => Bond) private _bonds;
@@ -219,6 +221,7 @@ contract RollupInbox is IRollupInbox {
         _headerHashes[header.index] = hash;
         batchCount = header.index + 1;
         hasBacklog = leavesBacklog;
+        _knownMessages = bridge.queueCount();
         emit BatchSubmitted(header.index, hash, header);
     }
 
@@ -275,6 +278,13 @@ contract RollupInbox is IRollupInbox {
             revert RollupInbox_QueueMismatch(queueHash, input.queueHash);
         }
         if (end == count) return false;
+        // Whatever came after the head is younger than it, so it cannot be overdue while the head is
+        // not. It need not be shown then: it may have come after the proposer signed, and else
+        // anybody's message would stop any batch. A removal leaves an older head and as many known
+        // messages, which asks for more.
+        if (
+            end >= _knownMessages && block.timestamp <= uint256(input.previous.l1Time) + forcedDelay
+        ) return false;
 
         QueueMessage calldata next = input.next;
         bytes32 message =

@@ -57,7 +57,8 @@ struct BatchInput {
     bytes32 queueHash;
     /// Last second to land in: later the chunk clocks would be stale.
     uint64 deadline;
-    /// The message at `queueEnd`; ignored when the whole queue is consumed.
+    /// The message at `queueEnd`; ignored when the whole queue is consumed, and when that message came
+    /// after the head and the head is not older than `forcedDelay`.
     QueueMessage next;
     Chunk[] chunks;
 }

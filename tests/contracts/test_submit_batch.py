@@ -248,17 +248,61 @@ def test_submit__queue_other_than_seen__reverts(bridge, genesis, submit, enqueue
     assert submit(genesis, queue_end=0, queue_hash=seen) == expected
 
 
-def test_submit__message_left_behind__must_be_shown(genesis, submit, enqueue):
-    message = enqueue()
-    assert submit(genesis, next_message=message) is SUCCESS
+def forge(message):
+    """Yield what is nearly the message."""
     for changes in (
         {"kind": 1},
         {"sender": ZERO_ADDRESS},
         {"time": message.time + FORCED_DELAY},
         {"body_hash": ZERO},
     ):
-        forged = message._replace(**changes)
+        yield message._replace(**changes)
+
+
+def test_submit__message_from_before_the_head_left_behind__must_be_shown(
+    rollup, sequencer, genesis, submit, enqueue
+):
+    message = enqueue()
+    head = post(rollup, sequencer, genesis)
+    assert submit(head, next_message=message) is SUCCESS
+    for forged in forge(message):
+        assert submit(head, next_message=forged) == Revert("RollupInbox_WrongMessage", 0)
+
+
+def test_submit__message_after_an_old_head_left_behind__must_be_shown(genesis, submit, enqueue):
+    set_time(genesis.l1_time + 1)
+    message = enqueue()
+    set_time(genesis.l1_time + FORCED_DELAY + 1)
+    assert submit(genesis, next_message=message) is SUCCESS
+    for forged in forge(message):
         assert submit(genesis, next_message=forged) == Revert("RollupInbox_WrongMessage", 0)
+
+
+def test_submit__message_lands_before_the_batch__need_not_be_shown(
+    rollup, bridge, genesis, sequencer, submit, enqueue
+):
+    """Nobody can stop a batch by a message that the proposer could not know."""
+    enqueue()
+    head = post(rollup, sequencer, genesis, queue_end=1, queue_hash=bridge.queueHash(0))
+    options = {"queue_end": 1, "queue_hash": bridge.queueHash(0)}
+    assert submit(head, **options) is SUCCESS
+    enqueue()
+    assert submit(head, **options) is SUCCESS
+    set_time(head.l1_time + FORCED_DELAY)
+    assert submit(head, **options) is SUCCESS
+    set_time(head.l1_time + FORCED_DELAY + 1)
+    assert submit(head, **options) == Revert("RollupInbox_WrongMessage", 1)
+
+
+def test_submit__messages_of_a_removed_batch_left_behind__must_be_shown(
+    rollup, bridge, genesis, sequencer, challenger, proposer, submit, enqueue
+):
+    """What was known stays known: a removal must not make a message young again."""
+    message = enqueue()
+    bad = post(rollup, sequencer, genesis, queue_end=1, queue_hash=bridge.queueHash(0))
+    remove(rollup, challenger, bad, genesis)
+    assert submit(genesis, sender=proposer) == Revert("RollupInbox_WrongMessage", 0)
+    assert submit(genesis, sender=proposer, next_message=message) is SUCCESS
 
 
 def test_submit__overdue_message_left_behind__reverts(bridge, genesis, submit, enqueue):
