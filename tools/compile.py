@@ -31,10 +31,12 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Part of every cache key: raise it when what is stored changes."""
 
 IMPORT = re.compile(r"""(?:^|;)\s*import\s+(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE)
+
+CODE = re.compile(r"^(?:abstract\s+)?(?:contract|library)\s", re.MULTILINE)
 
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]
 
@@ -275,12 +277,13 @@ def compile_contracts(root: Path = ROOT) -> dict[str, Artifact]:
 
 def _compile(project: Project, tree: SourceTree, entries: list[str]) -> dict[str, list[Artifact]]:
     """Compile some sources, on all cores."""
-    # One compiler run for each core: it has one thread, and a start costs it half a second.
+    # One run for each source with code, though a start costs half a second: bytecode depends on
+    # what else is in the run, and must depend neither on what was stale nor on the cores.
     by_size = sorted(entries, key=lambda entry: len(tree.read(entry) or ""), reverse=True)
-    workers = max(1, min(os.cpu_count() or 1, len(entries)))
-    groups = [by_size[start::workers] for start in range(workers)]
+    groups = [[entry] for entry in by_size if CODE.search(tree.read(entry) or "")]
+    groups.append([entry for entry in by_size if [entry] not in groups])
     results: dict[str, list[Artifact]] = {entry: [] for entry in entries}
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for artifacts in pool.map(lambda group: _run_compiler(project, tree, group), groups):
             for artifact in artifacts:
                 results[artifact.source].append(artifact)
