@@ -10,8 +10,7 @@ import {
     MULTIPLIER_PERIOD,
     ONE,
     PPM,
-    WEIGHT_CONFIGURE_WORD_GAS,
-    WEIGHT_MODULE_GAS
+    WEIGHT_CONFIGURE_WORD_GAS
 } from "./Constants.sol";
 import {copySeries, copySlice, copyUnderlying} from "./Copy.sol";
 import {isBoundary} from "./Expiry.sol";
@@ -34,7 +33,7 @@ import {
     MarketEntry,
     MarketType,
     State,
-    charge,
+    chargeModule,
     getCommittee,
     getExpiry,
     getGrid,
@@ -386,7 +385,7 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
 function processConfigure(State memory state, bytes memory body) pure returns (Fault) {
     // A new leaf is about as long as its body: touching the empty place did not pay for it.
     uint256 words = (body.length + 31) / 32;
-    Fault overweight = charge(state, WEIGHT_MODULE_GAS + words * WEIGHT_CONFIGURE_WORD_GAS, 0);
+    Fault overweight = chargeModule(state, words * WEIGHT_CONFIGURE_WORD_GAS);
     if (isFault(overweight)) return overweight;
     if (body.length < HEAD_BYTES) return Fault.TRUNCATED;
     uint256 head = uint24(bytes3(body));

@@ -115,6 +115,8 @@ uint256 constant WEIGHT_MARK_OPTION_GAS = 150_000;
 uint256 constant WEIGHT_MARGIN_EXPIRY_GAS = 12_000;
 /// @dev Handing the working memory to the second executor and taking it back.
 uint256 constant WEIGHT_MODULE_GAS = 450_000;
+/// @dev The part of that memory which one transaction before may have left.
+uint256 constant WEIGHT_MODULE_TRANSACTION_GAS = 1200;
 /// @dev Making one leaf of a listing.
 uint256 constant WEIGHT_LIST_LEAF_GAS = 12_000;
 /// @dev Looking at one position for what has settled.

@@ -2,10 +2,10 @@
 pragma solidity 0.8.37;
 
 import {divDown} from "./Arithmetic.sol";
-import {FUNDING_PERIOD, PPM, WEIGHT_MODULE_GAS} from "./Constants.sol";
+import {FUNDING_PERIOD, PPM} from "./Constants.sol";
 import {copySeries} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
-import {INT128_BOUND, State, charge, getSeries, getUnderlying, setMarket} from "./State.sol";
+import {INT128_BOUND, State, chargeModule, getSeries, getUnderlying, setMarket} from "./State.sol";
 import {
     Fund,
     Series,
@@ -80,7 +80,7 @@ function computeAccrued(Series memory series, UnderlyingParams memory params, ui
 /// @dev Accrue a perpetual's funding up to the clock. OVERWEIGHT, UNKNOWN_MARKET; INACTIVE for an option;
 /// OUT_OF_RANGE.
 function processFund(State memory state, Fund memory fund) pure returns (Fault fault) {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     (Series memory series, Fault noSeries) = getSeries(state, fund.market);
     if (isFault(noSeries)) return noSeries;

@@ -12,8 +12,7 @@ import {
     LIQUIDATION_BUFFER,
     MAX_POSITIONS,
     PPM,
-    WEIGHT_LIQUIDATE_POSITION_GAS,
-    WEIGHT_MODULE_GAS
+    WEIGHT_LIQUIDATE_POSITION_GAS
 } from "./Constants.sol";
 import {copyAccount, copySeries} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
@@ -25,6 +24,7 @@ import {
     INT128_BOUND,
     State,
     charge,
+    chargeModule,
     getAccount,
     getSeries,
     getUnderlying,
@@ -277,7 +277,7 @@ function computeAccountMerged(Account memory account, Move[] memory moves, int25
 /// insurance fund's account has its own ways. UNKNOWN_ACCOUNT; NOT_DUE; what `processRealise` and a margin check
 /// return.
 function processDistress(State memory state, Distress memory distress) pure returns (Fault fault) {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     if (distress.account == INSURANCE_ACCOUNT) return Fault.NOT_DUE;
     (Account memory account, Margin memory margin, Fault unclear) =
@@ -299,7 +299,7 @@ function processDistress(State memory state, Distress memory distress) pure retu
 /// The positions that the insurance fund has got by ForceClose are taken over likewise, for no more than the
 /// penalties that came with them: closing by force and taking over again never pays.
 function processLiquidate(State memory state, Liquidate memory bid) pure returns (Fault fault) {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     Takeover memory takeover = _newTakeover();
     fault = _openTakeover(state, bid, takeover);
@@ -348,7 +348,7 @@ function processSocialise(State memory state, Socialise memory socialise)
     pure
     returns (Fault fault)
 {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     (Account memory account, Margin memory margin, Fault unclear) =
         _openTroubled(state, socialise.account);

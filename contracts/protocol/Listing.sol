@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {
-    MARKET_DEPTH,
-    MAX_PRICE,
-    ONE,
-    WEIGHT_LIST_LEAF_GAS,
-    WEIGHT_MODULE_GAS
-} from "./Constants.sol";
+import {MARKET_DEPTH, MAX_PRICE, ONE, WEIGHT_LIST_LEAF_GAS} from "./Constants.sol";
 import {computeBoundary, computeDay} from "./Expiry.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {validateObserved} from "./Fresh.sol";
@@ -16,6 +10,7 @@ import {
     MarketType,
     State,
     charge,
+    chargeModule,
     getUnderlying,
     setMarket,
     toExpiry,
@@ -142,7 +137,7 @@ function validatePlace(State memory state, uint256 underlying, uint256 place, ui
 /// strikes on; NOT_DUE when the underlying lists nothing or not so far ahead, or the expiry's place is not free;
 /// OUT_OF_RANGE for a strike that is no price, or a time that no leaf can hold.
 function processList(State memory state, List memory listing) pure returns (Fault fault) {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     (Underlying memory underlying, Fault unknown) = getUnderlying(state, listing.market);
     if (isFault(unknown)) return unknown;

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {
-    MARKET_DEPTH,
-    WEIGHT_MARK_GAS,
-    WEIGHT_MARK_OPTION_GAS,
-    WEIGHT_MODULE_GAS
-} from "./Constants.sol";
+import {MARKET_DEPTH, WEIGHT_MARK_GAS, WEIGHT_MARK_OPTION_GAS} from "./Constants.sol";
 import {copyExpiry, copySeries} from "./Copy.sol";
 import {computeForwardParts, computeSettlement} from "./Expiry.sol";
 import {Fault, isFault} from "./Fault.sol";
@@ -18,6 +13,7 @@ import {
     State,
     UINT64_BOUND,
     charge,
+    chargeModule,
     getExpiry,
     getGrid,
     getSeries,
@@ -251,7 +247,7 @@ function processMark(State memory state, Mark memory mark) view returns (Fault f
         (Series memory series, Fault noSeries) = getSeries(state, market);
         if (isFault(noSeries)) return noSeries;
         if (!isKind(series, SeriesKind.PERPETUAL)) {
-            fault = charge(state, WEIGHT_MODULE_GAS, 0);
+            fault = chargeModule(state, 0);
             if (isFault(fault)) return fault;
             return handOver(state, Task.MARK, pointerTo(Mark(market, count - done)));
         }

@@ -11,7 +11,6 @@ import {
     MAX_AMOUNT,
     PPM,
     WEIGHT_FORCED_GAS,
-    WEIGHT_MODULE_GAS,
     WEIGHT_SIGNATURE_GAS
 } from "./Constants.sol";
 import {copyAccount, copySeries, copySlice, getFreeMemory, setFreeMemory} from "./Copy.sol";
@@ -40,6 +39,7 @@ import {
     UINT32_BOUND,
     begin,
     charge,
+    chargeModule,
     commit,
     getAccount,
     getMessage,
@@ -175,7 +175,7 @@ function processForceExit(State memory state, address sender, bytes memory body)
     pure
     returns (Fault fault)
 {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     fault = validateLength(body, FORCE_EXIT_BYTES);
     if (isFault(fault)) return fault;
@@ -214,7 +214,7 @@ function processForceClose(State memory state, address sender, bytes memory body
     pure
     returns (Fault fault)
 {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     fault = validateLength(body, FORCE_CLOSE_BYTES);
     if (isFault(fault)) return fault;
@@ -364,7 +364,7 @@ function processForced(State memory state, bytes memory body, Context memory con
     view
     returns (Fault fault)
 {
-    fault = charge(state, WEIGHT_FORCED_GAS + WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, WEIGHT_FORCED_GAS);
     if (isFault(fault)) return fault;
     Handover memory handover = Handover(state, Task.FORCED, 0, address(0), body, context.domain);
     fault = handOver(handover);

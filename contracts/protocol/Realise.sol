@@ -2,18 +2,14 @@
 pragma solidity 0.8.37;
 
 import {computeEquityOf} from "./Books.sol";
-import {
-    INSURANCE_ACCOUNT,
-    WEIGHT_MODULE_GAS,
-    WEIGHT_REALISE_GAS,
-    WEIGHT_REALISE_POSITION_GAS
-} from "./Constants.sol";
+import {INSURANCE_ACCOUNT, WEIGHT_REALISE_GAS, WEIGHT_REALISE_POSITION_GAS} from "./Constants.sol";
 import {copyAccount, copySeries} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {
     State,
     UINT128_BOUND,
     charge,
+    chargeModule,
     getAccount,
     getSeries,
     setAccount,
@@ -115,7 +111,7 @@ function processRealise(State memory state, uint256 accountId, Account memory ac
 /// @dev Turn an account's settled positions into cash. UNKNOWN_ACCOUNT; NOT_DUE when there are none; what
 /// `processRealise` returns.
 function processSweep(State memory state, Sweep memory sweep) pure returns (Fault fault) {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     (Account memory account, Fault unknown) = getAccount(state, sweep.account);
     if (isFault(unknown)) return unknown;

@@ -18,6 +18,8 @@ import {
     WEIGHT_MARKET_GAS,
     WEIGHT_MARKET_WORD_GAS,
     WEIGHT_MESSAGE_GAS,
+    WEIGHT_MODULE_GAS,
+    WEIGHT_MODULE_TRANSACTION_GAS,
     WEIGHT_POSITION_GAS,
     WEIGHT_SLOT_GAS
 } from "./Constants.sol";
@@ -76,6 +78,7 @@ struct Meter {
     uint256 messages;
     uint256 maxGas;
     uint256 maxWitness;
+    uint256 transactions; // Of the chunk, before the current one.
 }
 
 /// @dev An order slot that the witness opens. All entries begin alike: id, whether or as what it exists, leaf,
@@ -194,7 +197,7 @@ function rollback(State memory state, Checkpoint memory checkpoint) pure {
 
 /// @dev Start a chunk: nothing weighed. A witness is decoded for one chunk, so nothing is touched either.
 function resetMeter(State memory state) pure {
-    state.meter = Meter(0, 0, 0, 0, 0, 0, MAX_CHUNK_GAS, MAX_CHUNK_WITNESS);
+    state.meter = Meter(0, 0, 0, 0, 0, 0, MAX_CHUNK_GAS, MAX_CHUNK_WITNESS, 0);
 }
 
 /// @dev Add to the chunk's weight; every witness byte also costs calldata gas. OVERWEIGHT when the chunk
@@ -209,6 +212,16 @@ function charge(State memory state, uint256 gasUnits, uint256 witness) pure retu
     // Leaving early keeps the compiler from copying this to wherever it is called: code has a size limit.
     if (meter.gas > meter.maxGas || meter.witness > meter.maxWitness) return Fault.OVERWEIGHT;
     return Fault.NONE;
+}
+
+/// @dev Charge for `gasUnits` and for handing the chunk's memory to another contract. Every transaction before
+/// leaves something in it. OVERWEIGHT.
+function chargeModule(State memory state, uint256 gasUnits) pure returns (Fault) {
+    // A chunk has fewer than 2^32 transactions.
+    unchecked {
+        uint256 before = state.meter.transactions * WEIGHT_MODULE_TRANSACTION_GAS;
+        return charge(state, WEIGHT_MODULE_GAS + before + gasUnits, 0);
+    }
 }
 
 /// @dev Hold what comes to the weight of one message, until `unlimitMessage`. Returns whether the chunk has room

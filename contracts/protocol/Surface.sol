@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {ONE, WEIGHT_MODULE_GAS} from "./Constants.sol";
+import {ONE} from "./Constants.sol";
 import {copyExpiry} from "./Copy.sol";
 import {Fault, isFault} from "./Fault.sol";
 import {computeSqrt} from "./Fixed.sol";
-import {State, charge, getCommittee, getExpiry, getUnderlying, setMarket} from "./State.sol";
+import {State, chargeModule, getCommittee, getExpiry, getUnderlying, setMarket} from "./State.sol";
 import {Committee, Expiry, Surface, Underlying} from "./Types.sol";
 
 // Surface: forward, rate and volatility of an expiry, as a quorum of the committee has signed them.
@@ -95,7 +95,7 @@ function validateQuorum(
 /// @dev Set what an expiry's options are priced from, or the premium of a perpetual. OVERWEIGHT, UNKNOWN_MARKET;
 /// INACTIVE when the expiry is settled; UNKNOWN_SIGNER, QUORUM, SURFACE.
 function processSurface(State memory state, Surface memory surface) pure returns (Fault fault) {
-    fault = charge(state, WEIGHT_MODULE_GAS, 0);
+    fault = chargeModule(state, 0);
     if (isFault(fault)) return fault;
     (Expiry memory expiry, Fault noExpiry) = getExpiry(state, surface.market);
     if (isFault(noExpiry)) return noExpiry;

@@ -23,7 +23,7 @@ import {Context, DataFee, Fill, Globals, Kind, Transaction} from "./Types.sol";
 struct Progress {
     Streak sweep;
     bool mustGoOn; // The last fill left a fill-or-kill order incomplete.
-    bool isLater; // A transaction came before.
+    uint256 count; // Transactions before.
 }
 
 /// @dev Return the smoothed L1 fee after a batch that paid `fee`, rounded down.
@@ -80,8 +80,12 @@ function processTransaction(
     if (isFault(fault)) return fault;
     Kind kind = transaction.kind;
     Streak memory sweep = progress.sweep;
-    bool isFirst = !progress.isLater;
-    progress.isLater = true;
+    uint256 count = progress.count;
+    bool isFirst = count == 0;
+    state.meter.transactions = count;
+    unchecked {
+        progress.count = count + 1;
+    }
     if (kind == Kind.FILL) {
         Fill memory fill = transaction.fill;
         if (progress.mustGoOn && (fill.hasTakerOrder || !_goesOn(fill, sweep))) {

@@ -17,7 +17,6 @@ from deltaroll.protocol.constants import (
     PPM,
     TWAP_DAYS,
     WEIGHT_CONFIGURE_WORD_GAS,
-    WEIGHT_MODULE_GAS,
 )
 from deltaroll.protocol.expiry import is_boundary
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -40,7 +39,7 @@ from deltaroll.protocol.leaf import (
 from deltaroll.protocol.listing import MAX_STRIKES, create_expiry, create_series
 from deltaroll.protocol.state import (
     State,
-    charge,
+    charge_module,
     get_committee,
     get_expiry,
     get_grid,
@@ -437,7 +436,7 @@ def process_configure(state: State, body: bytes) -> None:
     """
     # A new leaf is about as long as its body: touching the empty place did not pay for it.
     words = (len(body) + 31) // 32
-    charge(state, WEIGHT_MODULE_GAS + words * WEIGHT_CONFIGURE_WORD_GAS, 0)
+    charge_module(state, words * WEIGHT_CONFIGURE_WORD_GAS)
     if len(body) < HEAD_BYTES:
         raise TransitionFault(Fault.TRUNCATED)
     market = MarketId(int.from_bytes(body[1:3], "big"))

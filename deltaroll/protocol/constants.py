@@ -114,6 +114,8 @@ WEIGHT_MARGIN_EXPIRY_GAS: Final = 12_000
 """One expiry of a margin check."""
 WEIGHT_MODULE_GAS: Final = 450_000
 """Handing the working memory to the second executor and taking it back."""
+WEIGHT_MODULE_TRANSACTION_GAS: Final = 1_200
+"""The part of that memory which one transaction before may have left."""
 WEIGHT_LIST_LEAF_GAS: Final = 12_000
 """Making one leaf of a listing."""
 WEIGHT_REALISE_POSITION_GAS: Final = 1_500

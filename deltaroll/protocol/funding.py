@@ -8,12 +8,12 @@ accrues what one would, to the unit.
 from dataclasses import replace
 
 from deltaroll.protocol.arithmetic import div_down
-from deltaroll.protocol.constants import FUNDING_PERIOD, PPM, WEIGHT_MODULE_GAS
+from deltaroll.protocol.constants import FUNDING_PERIOD, PPM
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.state import (
     INT128_BOUND,
     State,
-    charge,
+    charge_module,
     get_series,
     get_underlying,
     set_market,
@@ -83,7 +83,7 @@ def process_fund(state: State, fund: Fund) -> None:
     TransitionFault
         OVERWEIGHT, UNKNOWN_MARKET; INACTIVE for an option; OUT_OF_RANGE.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     series = get_series(state, fund.market)
     underlying = get_underlying(state, series.underlying)
     if series.kind != SeriesKind.PERPETUAL:

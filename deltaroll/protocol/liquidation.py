@@ -21,7 +21,6 @@ from deltaroll.protocol.constants import (
     MAX_POSITIONS,
     PPM,
     WEIGHT_LIQUIDATE_POSITION_GAS,
-    WEIGHT_MODULE_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fill import compute_long_change, compute_open_interest
@@ -32,6 +31,7 @@ from deltaroll.protocol.state import (
     INT128_BOUND,
     State,
     charge,
+    charge_module,
     get_account,
     get_series,
     get_underlying,
@@ -243,7 +243,7 @@ def process_distress(state: State, distress: Distress) -> None:
     TransitionFault
         UNKNOWN_ACCOUNT; NOT_DUE; what `process_realise` and a margin check raise.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     if distress.account == INSURANCE_ACCOUNT:
         raise TransitionFault(Fault.NOT_DUE)
     clock = state.globals.clock
@@ -273,7 +273,7 @@ def process_liquidate(state: State, bid: Liquidate) -> None:
         the liquidator asks; POSITION_LIMIT, OUT_OF_RANGE; MARGIN of the target, unless its
         shortfall is gone or has shrunk, then of the liquidator.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     clock = state.globals.clock
     is_fund = bid.target == INSURANCE_ACCOUNT
     account = get_account(state, bid.account)
@@ -377,7 +377,7 @@ def process_socialise(state: State, socialise: Socialise) -> None:
         UNKNOWN_ACCOUNT; SOLVENT; INSURANCE when there is nobody to charge and the fund is empty;
         OUT_OF_RANGE; what `process_realise` and a margin check raise.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     clock = state.globals.clock
     is_fund = socialise.account == INSURANCE_ACCOUNT
     account = get_account(state, socialise.account)

@@ -11,12 +11,18 @@ from deltaroll.protocol.constants import (
     MAX_PRICE,
     ONE,
     WEIGHT_LIST_LEAF_GAS,
-    WEIGHT_MODULE_GAS,
 )
 from deltaroll.protocol.expiry import compute_boundary, compute_day
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fresh import validate_observed
-from deltaroll.protocol.state import State, charge, get_underlying, set_market, touch_market
+from deltaroll.protocol.state import (
+    State,
+    charge,
+    charge_module,
+    get_underlying,
+    set_market,
+    touch_market,
+)
 from deltaroll.protocol.types import (
     Expiry,
     List,
@@ -145,7 +151,7 @@ def process_list(state: State, listing: List) -> None:
         when the underlying lists nothing or not so far ahead, or the expiry's place is not free;
         OUT_OF_RANGE for a strike that is no price, or a time that no leaf can hold.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     underlying = get_underlying(state, listing.market)
     params = underlying.params
     if params.list_base == 0 or listing.offset >= params.list_expiries:

@@ -8,7 +8,6 @@ from deltaroll.protocol.constants import (
     MARKET_DEPTH,
     WEIGHT_MARK_GAS,
     WEIGHT_MARK_OPTION_GAS,
-    WEIGHT_MODULE_GAS,
 )
 from deltaroll.protocol.expiry import compute_forward_parts, compute_settlement
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -28,6 +27,7 @@ from deltaroll.protocol.state import (
     UINT64_BOUND,
     State,
     charge,
+    charge_module,
     get_expiry,
     get_grid,
     get_series,
@@ -242,7 +242,7 @@ def process_mark(state: State, mark: Mark) -> None:
         market = MarketId(mark.market + done)
         series = get_series(state, market)
         if series.kind != SeriesKind.PERPETUAL:
-            charge(state, WEIGHT_MODULE_GAS, 0)
+            charge_module(state, 0)
             process_mark_range(state, Mark(market, mark.count - done))
             return
         process_mark_perpetual(state, market, series)

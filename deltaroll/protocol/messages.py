@@ -23,7 +23,6 @@ from deltaroll.protocol.constants import (
     MAX_AMOUNT,
     PPM,
     WEIGHT_FORCED_GAS,
-    WEIGHT_MODULE_GAS,
     WEIGHT_SIGNATURE_GAS,
 )
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -49,6 +48,7 @@ from deltaroll.protocol.state import (
     UINT128_BOUND,
     State,
     charge,
+    charge_module,
     get_account,
     get_message,
     limit_message,
@@ -175,7 +175,7 @@ def process_force_exit(state: State, sender: Address, body: bytes) -> None:
         OVERWEIGHT, NON_CANONICAL, UNKNOWN_ACCOUNT, BAD_SIGNATURE, ZERO_AMOUNT, MARGIN when nothing
         is free, HALTED, STALE_MARK.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     validate_length(body, FORCE_EXIT_BYTES)
     account_id = AccountId(int.from_bytes(body[:4], "big"))
     requested = int.from_bytes(body[4:20], "big")
@@ -207,7 +207,7 @@ def process_force_close(state: State, sender: Address, body: bytes) -> None:
         there is no such position; POSITION_LIMIT, INSURANCE, OUT_OF_RANGE; MARGIN of the account,
         then of the fund, and what a margin check raises.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     validate_length(body, FORCE_CLOSE_BYTES)
     account_id = AccountId(int.from_bytes(body[:4], "big"))
     market = MarketId(int.from_bytes(body[4:6], "big"))
@@ -354,7 +354,7 @@ def process_forced(state: State, body: bytes, context: Context) -> None:
     TransitionFault
         What `decode_forced`, `validate_forced` and the transaction's process raise.
     """
-    charge(state, WEIGHT_FORCED_GAS + WEIGHT_MODULE_GAS, 0)
+    charge_module(state, WEIGHT_FORCED_GAS)
     _, transaction, signatures = decode_forced(body)
     validate_forced(state, transaction, signatures, context)
     if isinstance(transaction, Fill):

@@ -8,7 +8,6 @@ from dataclasses import replace
 from deltaroll.protocol.books import compute_equity_of
 from deltaroll.protocol.constants import (
     INSURANCE_ACCOUNT,
-    WEIGHT_MODULE_GAS,
     WEIGHT_REALISE_GAS,
     WEIGHT_REALISE_POSITION_GAS,
 )
@@ -17,6 +16,7 @@ from deltaroll.protocol.state import (
     UINT128_BOUND,
     State,
     charge,
+    charge_module,
     get_account,
     get_series,
     set_account,
@@ -99,7 +99,7 @@ def process_sweep(state: State, sweep: Sweep) -> None:
     TransitionFault
         UNKNOWN_ACCOUNT; NOT_DUE when there are none; what `process_realise` raises.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     account = get_account(state, sweep.account)
     after = process_realise(state, sweep.account, account)
     if after is account:

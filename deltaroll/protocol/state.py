@@ -25,6 +25,8 @@ from deltaroll.protocol.constants import (
     WEIGHT_MARKET_GAS,
     WEIGHT_MARKET_WORD_GAS,
     WEIGHT_MESSAGE_GAS,
+    WEIGHT_MODULE_GAS,
+    WEIGHT_MODULE_TRANSACTION_GAS,
     WEIGHT_POSITION_GAS,
     WEIGHT_SLOT_GAS,
 )
@@ -115,12 +117,15 @@ class Meter:
         "messages",
         "slots",
         "slots_of",
+        "transactions",
         "witness",
     )
 
     def __init__(self) -> None:
         self.gas = 0
         self.witness = 0
+        self.transactions = 0
+        """Of the chunk, before the current one."""
         self.max_gas = MAX_CHUNK_GAS
         self.max_witness = MAX_CHUNK_WITNESS
         self.accounts: set[AccountId] = set()
@@ -239,6 +244,19 @@ def charge(state: State, gas: int, witness: int) -> None:
     meter.witness += witness
     if meter.gas > meter.max_gas or meter.witness > meter.max_witness:
         raise TransitionFault(Fault.OVERWEIGHT)
+
+
+def charge_module(state: State, gas: int) -> None:
+    """Charge for `gas` and for handing the chunk's memory to another contract. Every transaction
+    before leaves something in it.
+
+    Raises
+    ------
+    TransitionFault
+        OVERWEIGHT.
+    """
+    before = state.meter.transactions * WEIGHT_MODULE_TRANSACTION_GAS
+    charge(state, WEIGHT_MODULE_GAS + before + gas, 0)
 
 
 def limit_message(state: State) -> bool:

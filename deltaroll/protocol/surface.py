@@ -7,12 +7,12 @@ refused, and one whose wings are steeper than any price can be (Lee's bound).
 
 from dataclasses import replace
 
-from deltaroll.protocol.constants import ONE, WEIGHT_MODULE_GAS
+from deltaroll.protocol.constants import ONE
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fixed import compute_sqrt
 from deltaroll.protocol.state import (
     State,
-    charge,
+    charge_module,
     get_committee,
     get_expiry,
     get_underlying,
@@ -110,7 +110,7 @@ def process_surface(state: State, surface: Surface) -> None:
         OVERWEIGHT, UNKNOWN_MARKET; INACTIVE when the expiry is settled; UNKNOWN_SIGNER, QUORUM,
         SURFACE.
     """
-    charge(state, WEIGHT_MODULE_GAS, 0)
+    charge_module(state, 0)
     expiry = get_expiry(state, surface.market)
     if expiry.settlement != 0:
         raise TransitionFault(Fault.INACTIVE)

@@ -36,8 +36,8 @@ class Progress:
     """Taker and slot of the last transaction, when that was a fill."""
     must_go_on: bool = False
     """The last fill left a fill-or-kill order incomplete."""
-    is_first: bool = True
-    """No transaction came before."""
+    count: int = 0
+    """Transactions before."""
 
 
 def compute_fee_level(level: int, fee: int) -> int:
@@ -101,10 +101,11 @@ def process_transaction(
         and (transaction.taker, transaction.taker_slot) == sweep
     ):
         raise TransitionFault(Fault.FILL_OR_KILL)
-    is_first = progress.is_first
+    is_first = progress.count == 0
     progress.sweep = None
     progress.must_go_on = False
-    progress.is_first = False
+    state.meter.transactions = progress.count
+    progress.count += 1
     match transaction:
         case Queue():
             process_queue(state, context, is_first)

@@ -370,6 +370,24 @@ def fund_after_deposits(scene: Scene) -> Iterator[Step]:
     yield from fund(scene)
 
 
+def distress_after_transfers(scene: Scene) -> Iterator[Step]:
+    """Light transactions that leave much in memory, then what hands it over."""
+    yield from islice(transfer(scene), 444)
+    yield from (Distress(account) for account in scene.accounts[2:])
+
+
+def fund_after_transfers(scene: Scene) -> Iterator[Step]:
+    """The same, handed to the other module."""
+    yield from islice(transfer(scene), 475)
+    yield from fund(scene)
+
+
+def fund_after_marks(scene: Scene) -> Iterator[Step]:
+    """The same, after work on markets."""
+    yield from islice(mark_again(scene), 200)
+    yield from fund(scene)
+
+
 def fund_all(scene: Scene) -> Iterator[Step]:
     """One perpetual after another."""
     for market in scene.series:
