@@ -20,12 +20,13 @@ TESTS ?= tests
 ARGS ?=
 N ?= 10000
 SEED ?= 1
+SCALE ?= 10
 PYTHON_CODE := $(wildcard deltaroll scripts tools)
 PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz margin-edge bench gas history lock clean
+	format fuzz adversary margin-edge bench gas history lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -82,8 +83,12 @@ ifneq ($(SOLIDITY),)
 	@forge fmt contracts
 endif
 
-fuzz: $(STAMP) ## Compare both protocol implementations on N random cases (N=, SEED=)
-	@$(RUN) tests.fuzz --n $(N) --seed $(SEED)
+fuzz: $(STAMP) ## Compare both implementations on N transactions; goes on where it was (N=, SEED=, FRESH=1)
+	@$(RUN) tests.fuzz --n $(N) --seed $(SEED) $(if $(FRESH),--fresh)
+
+adversary: $(STAMP) ## Attack our own rollup in every way we know; all zeros, or it fails (SCALE=, SEED=)
+	@$(RUN) tools.build
+	@$(RUN) tests.adversary.run --scale $(SCALE) --seed $(SEED)
 
 margin-edge: $(STAMP) ## Trade N orders at the edge of margin; no accepted one may fail (N=, SEED=)
 	@$(RUN) tests.margin_edge --n $(N) --seed $(SEED)

@@ -16,8 +16,28 @@ from deltaroll.protocol import transition
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.state import State, compute_state_root
-from deltaroll.protocol.transition import process_chunk
-from deltaroll.protocol.types import Context, Message
+from deltaroll.protocol.transition import Progress, process_chunk
+from deltaroll.protocol.types import (
+    Context,
+    DataFee,
+    Distress,
+    Fill,
+    Fund,
+    Kind,
+    Liquidate,
+    List,
+    Mark,
+    Message,
+    Observe,
+    Queue,
+    SetTradingKey,
+    Socialise,
+    Surface,
+    Sweep,
+    Transaction,
+    Transfer,
+    Withdraw,
+)
 from deltaroll.protocol.witness import encode_witness
 from tests.protocol.evm import CALLER, GAS, artifacts
 from tests.protocol.strategies import Case
@@ -28,6 +48,26 @@ TRANSITION = keccak(f"verifyTransition({CONTEXT_TYPE},bytes,bytes)".encode())[:4
 SIGNATURE = keccak(f"verifySignature({CONTEXT_TYPE},bytes,bytes,uint256,bytes)".encode())[:4]
 SET_HASH = keccak(b"setHash(uint64,bytes32)")[:4]
 OTHER_ROOT = b"\xee" * 32
+KINDS: dict[type, Kind] = {
+    Queue: Kind.QUEUE,
+    Fill: Kind.FILL,
+    Transfer: Kind.TRANSFER,
+    Withdraw: Kind.WITHDRAW,
+    SetTradingKey: Kind.SET_TRADING_KEY,
+    Observe: Kind.OBSERVE,
+    Mark: Kind.MARK,
+    Surface: Kind.SURFACE,
+    List: Kind.LIST,
+    Fund: Kind.FUND,
+    Sweep: Kind.SWEEP,
+    Distress: Kind.DISTRESS,
+    Liquidate: Kind.LIQUIDATE,
+    Socialise: Kind.SOCIALISE,
+    DataFee: Kind.DATA_FEE,
+}
+Pair = tuple[Kind, Kind]
+"""A kind after another in one chunk. END before means the chunk's start, END after its end."""
+PAIRS: tuple[Pair, ...] = tuple((before, after) for before in Kind for after in Kind)
 
 
 class RevertError(Exception):
@@ -176,6 +216,10 @@ def run_python(case: Case) -> Outcome:
         post_root = compute_state_root(state)
     except TransitionFault as problem:
         fault = problem.fault
+    except Exception:
+        # Not a fault but a finding: the state, which other cases share, must not keep half a chunk.
+        state.rollback()
+        raise
     meter = state.meter
     state.rollback()
     assert compute_state_root(state) == pre_root
@@ -193,6 +237,10 @@ class Tally:
     faults: Counter[Fault] = field(default_factory=Counter)
     skipped: Counter[Fault] = field(default_factory=Counter)
     """Why queue messages were no-ops."""
+    pairs: Counter[Pair] = field(default_factory=Counter)
+    """How often a kind was executed right after another."""
+    passed: Counter[Pair] = field(default_factory=Counter)
+    """How often of those the second broke no rule."""
 
     def merge(self, other: Tally) -> None:
         """Add another run's."""
@@ -200,24 +248,50 @@ class Tally:
         self.transactions += other.transactions
         self.faults += other.faults
         self.skipped += other.skipped
+        self.pairs += other.pairs
+        self.passed += other.passed
 
 
 @contextmanager
-def record_skips(tally: Tally) -> Iterator[None]:
-    """Count why Python skips messages: the state only keeps how many."""
+def record(tally: Tally) -> Iterator[None]:
+    """Count what only the transition itself sees: which kind it executes after which, and why it
+    skips messages. The state keeps no more than how many it skipped.
+    """
     process_queue = transition.process_queue
+    process_transaction = transition.process_transaction
+    process_chunk_end = transition.process_chunk_end
+    before = Kind.END
 
-    def counted(state: State, context: Context, is_first: bool) -> Fault:
+    def queue_counted(state: State, context: Context, is_first: bool) -> Fault:
         outcome = process_queue(state, context, is_first)
         if outcome != Fault.NONE:
             tally.skipped[outcome] += 1
         return outcome
 
-    transition.process_queue = counted
+    def transaction_counted(
+        state: State, transaction: Transaction, progress: Progress, context: Context
+    ) -> None:
+        nonlocal before
+        pair = (before, KINDS[type(transaction)])
+        before = pair[1]
+        tally.pairs[pair] += 1
+        process_transaction(state, transaction, progress, context)
+        tally.passed[pair] += 1
+
+    def end_counted(state: State, progress: Progress, context: Context) -> None:
+        tally.pairs[before, Kind.END] += 1
+        process_chunk_end(state, progress, context)
+        tally.passed[before, Kind.END] += 1
+
+    transition.process_queue = queue_counted
+    transition.process_transaction = transaction_counted
+    transition.process_chunk_end = end_counted
     try:
         yield
     finally:
         transition.process_queue = process_queue
+        transition.process_transaction = process_transaction
+        transition.process_chunk_end = process_chunk_end
 
 
 class DisagreementError(Exception):
@@ -232,7 +306,7 @@ def compare(case: Case, tally: Tally) -> Outcome:
     DisagreementError
         When Solidity does not come to Python's fault or root.
     """
-    with record_skips(tally):
+    with record(tally):
         outcome = run_python(case)
     expected = outcome.fault
     tally.cases += 1

@@ -1,0 +1,1 @@
+"""Mutation testing: small changes of the protocol, each of which a test must notice."""
