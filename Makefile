@@ -26,7 +26,7 @@ PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz adversary margin-edge bench gas history lock clean
+	format fuzz adversary prove static margin-edge bench gas history lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -90,6 +90,13 @@ adversary: $(STAMP) ## Attack our own rollup in every way we know; all zeros, or
 	@$(RUN) tools.build
 	@$(RUN) tests.adversary.run --scale $(SCALE) --seed $(SEED)
 
+prove: $(STAMP) ## Prove the theorems about the contracts (sets up .venv-prove)
+	@$(RUN) tools.prove $(ARGS)
+
+static: $(STAMP) ## Run Slither over the contracts (sets up .venv-prove)
+	@.venv/bin/python -c 'from tools.prove import make_environment; make_environment()'
+	@$(RUN) tools.static
+
 margin-edge: $(STAMP) ## Trade N orders at the edge of margin; no accepted one may fail (N=, SEED=)
 	@$(RUN) tests.margin_edge --n $(N) --seed $(SEED)
 
@@ -107,7 +114,7 @@ lock: $(STAMP) ## Resolve the dependencies again, after a change in pyproject.to
 	@$(RUN) tools.lock
 
 clean: ## Remove everything that is not in the repository's history
-	@rm -rf .venv node_modules .build build cache out contracts/.cache \
+	@rm -rf .venv .venv-prove node_modules .build build cache out contracts/.cache \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@# Keyfile accounts are not ours to delete.
 	@test ! -d .ape || find .ape -mindepth 1 -maxdepth 1 ! -name accounts -exec rm -rf {} +

@@ -24,11 +24,11 @@ from tests.adversary.campaign import Attack, Effort, Row
 
 ATTACKS = (
     "completeness",
+    "symbolic",
     "machine",
     "soundness",
     "totality",
     "differential",
-    "symbolic",
     "catalogue",
 )
 """Modules beside this one, longest first. Each has a function `attack(effort)`."""
