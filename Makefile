@@ -26,7 +26,7 @@ PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz adversary prove static margin-edge bench gas history lock clean
+	format fuzz adversary totality vectors prove static margin-edge bench gas history lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -89,6 +89,12 @@ fuzz: $(STAMP) ## Compare both implementations on N transactions; goes on where 
 adversary: $(STAMP) ## Attack our own rollup in every way we know; all zeros, or it fails (SCALE=, SEED=)
 	@$(RUN) tools.build
 	@$(RUN) tests.adversary.run --scale $(SCALE) --seed $(SEED)
+
+totality: $(STAMP) ## Replay the fuzzing corpus on both sides (SECONDS=: search first, with atheris)
+	@$(RUN) tests.adversary.fuzz_targets $(if $(SECONDS),--atheris --seconds $(SECONDS) --seed $(SEED))
+
+vectors: $(STAMP) ## Write the shared vectors anew
+	@$(RUN) tests.vectors.write
 
 prove: $(STAMP) ## Prove the theorems about the contracts (sets up .venv-prove)
 	@$(RUN) tools.prove $(ARGS)

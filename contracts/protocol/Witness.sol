@@ -61,7 +61,10 @@ import {
     Grid,
     Message,
     Series,
+    SeriesKind,
+    SeriesStatus,
     Slot,
+    TimeInForce,
     Underlying
 } from "./Types.sol";
 
@@ -149,7 +152,10 @@ function decodeSlotEntry(bytes memory buffer, uint256 cursor)
         entry.id = word >> 240;
         uint256 presence = uint8(word >> 232);
         if (presence == 0) return (entry, cursor);
-        if (presence != 1) revert Witness_BadLeaf(entry.id);
+        // Time in force 3, likewise: it stands in two bits of the twelfth byte.
+        if (presence != 1 || (_word(cursor + 11) >> 249) & 3 > uint8(type(TimeInForce).max)) {
+            revert Witness_BadLeaf(entry.id);
+        }
         _read(buffer, cursor, SLOT_BYTES);
         Slot memory slot = decodeSlot(buffer);
         uint256 original;
@@ -245,6 +251,11 @@ function decodeMarketEntry(bytes memory buffer, uint256 cursor)
             }
             entry.marketType = MarketType.SERIES;
             entries = series.riskCount;
+            // Comparing what is no kind or no status would stop the verifier.
+            if (
+                uint8(word >> 208) > uint8(type(SeriesKind).max)
+                    || uint8(word >> 200) > uint8(type(SeriesStatus).max)
+            ) revert Witness_BadLeaf(id);
         } else if (tag == UNDERLYING_TAG) {
             Underlying memory underlying = decodeUnderlying(buffer);
             assembly ("memory-safe") {
