@@ -38,8 +38,14 @@ contract Bridge is IBridge {
     IRollupInbox public immutable inbox;
     /// @inheritdoc IBridge
     address public immutable governor;
+    /// @inheritdoc IBridge
+    address public immutable escapeHatch;
 
-    bytes32[] private _queue;
+    /// @inheritdoc IBridge
+    uint64 public queueCount;
+    /// @inheritdoc IBridge
+    bool public isFrozen;
+    mapping(uint256 index => bytes32) private _queue;
     /// 256 exits to a word.
     mapping(uint256 word => uint256 bits) private _claimed;
 
@@ -53,6 +59,7 @@ contract Bridge is IBridge {
         token = vault_.token();
         inbox = inbox_;
         governor = governor_;
+        escapeHatch = vault_.escapeHatch();
     }
 
     /// @inheritdoc IBridge
@@ -111,6 +118,12 @@ contract Bridge is IBridge {
     }
 
     /// @inheritdoc IBridge
+    function freeze() external {
+        if (msg.sender != escapeHatch) revert Bridge_NotEscapeHatch(msg.sender);
+        isFrozen = true;
+    }
+
+    /// @inheritdoc IBridge
     function claimExit(
         Header calldata header,
         bytes calldata globals,
@@ -131,13 +144,8 @@ contract Bridge is IBridge {
     }
 
     /// @inheritdoc IBridge
-    function queueCount() external view returns (uint64) {
-        return uint64(_queue.length);
-    }
-
-    /// @inheritdoc IBridge
     function queueHash(uint64 index) external view returns (bytes32) {
-        if (index >= _queue.length) revert Bridge_UnknownMessage(index);
+        if (index >= queueCount) revert Bridge_UnknownMessage(index);
         return _queue[index];
     }
 
@@ -163,15 +171,17 @@ contract Bridge is IBridge {
     }
 
     function _enqueue(uint8 kind, bytes memory body) private {
-        uint256 index = _queue.length;
+        if (isFrozen) revert Bridge_Frozen();
+        uint64 index = queueCount;
         bytes32 previous = index == 0 ? bytes32(0) : _queue[index - 1];
         bytes32 message = Commitments.computeMessageHash(
             kind, msg.sender, uint64(block.timestamp), keccak256(body)
         );
         bytes32 current = Commitments.computeQueueHash(previous, message);
 
-        _queue.push(current);
-        emit MessageQueued(uint64(index), kind, msg.sender, uint64(block.timestamp), body, current);
+        _queue[index] = current;
+        queueCount = index + 1;
+        emit MessageQueued(index, kind, msg.sender, uint64(block.timestamp), body, current);
     }
 
     function _validateBody(bytes calldata body) private pure {

@@ -40,6 +40,8 @@ contract RollupInbox is IRollupInbox {
     /// @inheritdoc IRollupInbox
     address public immutable prover;
     /// @inheritdoc IRollupInbox
+    address public immutable escapeHatch;
+    /// @inheritdoc IRollupInbox
     address public immutable sequencer;
     /// @inheritdoc IRollupInbox
     uint64 public immutable challengeWindow;
@@ -56,6 +58,8 @@ contract RollupInbox is IRollupInbox {
     uint64 public batchCount;
     /// @inheritdoc IRollupInbox
     bool public hasBacklog;
+    /// @inheritdoc IRollupInbox
+    bool public isFrozen;
     /// Messages in the queue when the last batch came: those from here on are younger than the head.
     uint64 private _knownMessages;
     /// Words from `batchCount` on are left over from removed batches.
@@ -63,21 +67,22 @@ contract RollupInbox is IRollupInbox {
     mapping(address proposer => Bond) private _bonds;
     mapping(address proposer => Reward) private _rewards;
 
-    /// @param parameters The bridge is deployed and names this address; the prover's address is
-    /// predicted.
+    /// @param parameters The bridge is deployed and names this address; the addresses of prover and escape
+    /// hatch are predicted.
     constructor(Parameters memory parameters) {
         if (address(parameters.bridge.inbox()) != address(this)) {
             revert RollupInbox_WrongBridge(address(parameters.bridge));
         }
         if (
-            parameters.prover == address(0) || parameters.sequencer == address(0)
-                || parameters.challengeWindow == 0
+            parameters.prover == address(0) || parameters.escapeHatch == address(0)
+                || parameters.sequencer == address(0) || parameters.challengeWindow == 0
                 || parameters.challengeWindow > MAX_CHALLENGE_WINDOW || parameters.bondAmount == 0
                 || parameters.genesisRoot == 0
         ) revert RollupInbox_InvalidParameters();
 
         bridge = parameters.bridge;
         prover = parameters.prover;
+        escapeHatch = parameters.escapeHatch;
         sequencer = parameters.sequencer;
         challengeWindow = parameters.challengeWindow;
         forcedDelay = parameters.forcedDelay;
@@ -104,6 +109,7 @@ contract RollupInbox is IRollupInbox {
         Header calldata previous = input.previous;
         bytes32 previousHash = Commitments.computeHeaderHash(previous);
         bytes32 head = _headerHashes[batchCount - 1];
+        if (isFrozen) revert RollupInbox_Frozen();
         _validateTopLevel();
         if (block.timestamp > input.deadline) revert RollupInbox_DeadlinePassed(input.deadline);
         if (previousHash != head) revert RollupInbox_StaleHead(head, previousHash);
@@ -136,6 +142,13 @@ contract RollupInbox is IRollupInbox {
         hasBacklog = false;
         emit BatchRemoved(header.index, hash, fault, challenger);
         _slash(header.proposer, challenger);
+    }
+
+    /// @inheritdoc IRollupInbox
+    function freeze() external {
+        if (msg.sender != escapeHatch) revert RollupInbox_NotEscapeHatch(msg.sender);
+        isFrozen = true;
+        emit InboxFrozen();
     }
 
     /// @inheritdoc IRollupInbox

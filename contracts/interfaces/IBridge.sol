@@ -86,6 +86,12 @@ interface IBridge {
     /// @notice The exit was paid before.
     error Bridge_AlreadyClaimed(uint32 exitIndex);
 
+    /// @notice Only the escape hatch may freeze.
+    error Bridge_NotEscapeHatch(address caller);
+
+    /// @notice The rollup is frozen: no message is taken any more.
+    error Bridge_Frozen();
+
     /// @notice The vault given at construction does not answer to this bridge.
     error Bridge_WrongVault(address vault);
 
@@ -144,6 +150,9 @@ interface IBridge {
     /// @param body Decoded on L2.
     function configure(bytes calldata body) external;
 
+    /// @notice Takes no message any more. Exits are paid as ever.
+    function freeze() external;
+
     /// @notice Pays an exit to its recipient, whoever calls.
     /// @param header Header of any settled batch whose state holds the exit.
     /// @param globals The bytes that hash to the header's post root.
@@ -170,6 +179,12 @@ interface IBridge {
 
     /// @notice The only sender of `configure`.
     function governor() external view returns (address);
+
+    /// @notice The only address that may freeze.
+    function escapeHatch() external view returns (address);
+
+    /// @notice Whether messages are refused for ever.
+    function isFrozen() external view returns (bool);
 
     /// @notice Messages queued so far.
     function queueCount() external view returns (uint64);

@@ -77,6 +77,8 @@ enum Stage {
 struct Parameters {
     IBridge bridge;
     address prover;
+    /// May freeze the rollup.
+    address escapeHatch;
     address sequencer;
     /// Seconds in which a batch can be proven wrong.
     uint64 challengeWindow;
@@ -114,6 +116,9 @@ struct Reward {
 /// asked for more than `FORCED_PER_BATCH`: else a flood of messages, or the removal of a week of
 /// batches, would ask for more than fits a batch and stop the rollup for ever.
 ///
+/// Freezing: the escape hatch may end the rollup, for ever, by the rules of `IEscapeHatch`. No batch is taken then; pending
+/// ones can still be removed, and bonds and rewards are paid as ever.
+///
 /// Bonds: a pending batch is always covered by its proposer's bond or by the reward that came out
 /// of it. A bond cannot be withdrawn while its owner has a pending batch. Slashing takes it whole:
 /// half is burnt (stays here for ever, no call is made), half waits for a challenge window as the
@@ -147,6 +152,9 @@ interface IRollupInbox {
 
     /// @notice A reward was paid.
     event RewardClaimed(address indexed proposer, address indexed challenger, uint256 amount);
+
+    /// @notice No batch is taken any more.
+    event InboxFrozen();
 
     /// @notice A parameter of the deployment cannot be right.
     error RollupInbox_InvalidParameters();
@@ -202,6 +210,12 @@ interface IRollupInbox {
     /// @notice The bond is one fixed amount.
     error RollupInbox_WrongBond(uint256 expected, uint256 given);
 
+    /// @notice Only the escape hatch may freeze.
+    error RollupInbox_NotEscapeHatch(address caller);
+
+    /// @notice The rollup is frozen.
+    error RollupInbox_Frozen();
+
     /// @notice The caller has its bond in place.
     error RollupInbox_AlreadyBonded(address proposer);
 
@@ -230,6 +244,9 @@ interface IRollupInbox {
     /// @param challenger Who proved it.
     function remove(Header calldata header, uint8 fault, address challenger) external;
 
+    /// @notice Takes no batch any more.
+    function freeze() external;
+
     /// @notice Pays the caller's bond.
     function bond() external payable;
 
@@ -246,6 +263,9 @@ interface IRollupInbox {
 
     /// @notice The only address that may remove.
     function prover() external view returns (address);
+
+    /// @notice The only address that may freeze.
+    function escapeHatch() external view returns (address);
 
     /// @notice The regular proposer.
     function sequencer() external view returns (address);
@@ -272,6 +292,9 @@ interface IRollupInbox {
     /// @notice Whether the last batch left an overdue queue message behind, so that anyone may
     /// propose.
     function hasBacklog() external view returns (bool);
+
+    /// @notice Whether batches are refused for ever.
+    function isFrozen() external view returns (bool);
 
     /// @notice Hash of the batch of this index; 0 when there is none.
     function headerHash(uint64 index) external view returns (bytes32);

@@ -16,6 +16,14 @@ from deltaroll.protocol.state import EMPTY_GLOBALS
 ZERO = "0x" + bytes(20).hex()
 PARAMETER_BITS = 64
 """Of every number that a venue decides."""
+TIMES = (
+    "challenge_window",
+    "forced_delay",
+    "proposer_delay",
+    "freeze_delay",
+    "oracle_delay",
+    "claim_window",
+)
 
 
 class DeploymentError(Exception):
@@ -36,6 +44,12 @@ class DeploymentParameters:
     """Seconds."""
     proposer_delay: int = 12 * 3600
     """Seconds."""
+    freeze_delay: int = 7 * 24 * 3600
+    """Seconds without a batch, with a message waiting, after which anyone may freeze."""
+    oracle_delay: int = 14 * 24 * 3600
+    """Seconds without a price of what somebody holds after which anyone may freeze."""
+    claim_window: int = 30 * 24 * 3600
+    """Seconds in which equity is registered before a frozen rollup pays."""
     bond: int = 10**18
     """Wei."""
 
@@ -64,7 +78,7 @@ def validate_decisions(parameters: DeploymentParameters) -> None:
     """
     for name in ("sequencer", "governor"):
         validate_address(name, getattr(parameters, name))
-    for name in ("challenge_window", "forced_delay", "proposer_delay", "bond"):
+    for name in (*TIMES, "bond"):
         value = getattr(parameters, name)
         if value <= 0:
             raise DeploymentError(f"{name}: {value} is not positive")
@@ -107,6 +121,7 @@ def deploy(
     bridge = str(deployer.get_deployment_address(nonce + 1))
     inbox = str(deployer.get_deployment_address(nonce + 2))
     prover = str(deployer.get_deployment_address(nonce + 9))
+    escape_hatch = str(deployer.get_deployment_address(nonce + 10))
     entries: dict[str, ContractEntry] = {}
 
     def create(name: str, *arguments: object) -> str:
@@ -120,11 +135,12 @@ def deploy(
         entries[name] = ContractEntry(instance.address, instance.creation_metadata.block, named)
         return str(instance.address)
 
-    vault = create("MarginVault", parameters.token, bridge)
+    vault = create("MarginVault", parameters.token, bridge, escape_hatch)
     _expect("Bridge", bridge, create("Bridge", vault, inbox, parameters.governor))
     configuration = (
         bridge,
         prover,
+        escape_hatch,
         parameters.sequencer,
         parameters.challenge_window,
         parameters.forced_delay,
@@ -143,6 +159,17 @@ def deploy(
         "FraudProver",
         prover,
         create("FraudProver", inbox, transition_verifier, signature_verifier),
+    )
+    _expect(
+        "EscapeHatch",
+        escape_hatch,
+        create(
+            "EscapeHatch",
+            inbox,
+            parameters.freeze_delay,
+            parameters.oracle_delay,
+            parameters.claim_window,
+        ),
     )
     return Registry(
         chain_id=provider.chain_id,
@@ -164,6 +191,7 @@ def load_gateway(project: ProjectManager, provider: ProviderAPI, registry: Regis
         bridge=found["Bridge"],
         inbox=found["RollupInbox"],
         prover=found["FraudProver"],
+        escape_hatch=found["EscapeHatch"],
         token=project.MockUSDC.at(registry.token, fetch_from_explorer=False),
     )
     return Gateway(provider, contracts, registry.block)

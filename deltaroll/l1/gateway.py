@@ -62,6 +62,7 @@ class Contracts:
     bridge: ContractInstance
     inbox: ContractInstance
     prover: ContractInstance
+    escape_hatch: ContractInstance
     token: ContractInstance
 
 

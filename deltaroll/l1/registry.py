@@ -10,6 +10,7 @@ CONTRACTS = (
     "Bridge",
     "RollupInbox",
     "FraudProver",
+    "EscapeHatch",
     "OptionPricer",
     "MarketExecutor",
     "AccountExecutor",

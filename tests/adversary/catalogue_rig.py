@@ -34,6 +34,7 @@ from tests.protocol.proving import encode_call
 BOND = 10**19
 WINDOW = 7 * 86_400
 FORCED_DELAY = PROPOSER_DELAY = 12 * 3_600
+FREEZE_DELAY, ORACLE_DELAY, CLAIM_WINDOW = 7 * 86_400, 14 * 86_400, 30 * 86_400
 GENESIS_ROOT = keccak(text="genesis")
 ROOT = keccak(text="some state")
 CHAIN_ID = 1
@@ -246,12 +247,13 @@ class L1(Chain):
         else:
             transition = signature = self.deploy("MockVerifier")
         self.verifiers = (transition, signature)
-        places = [self.next_address(DEPLOYER, offset) for offset in (1, 2, 3)]
-        self.vault = self.deploy("MarginVault", self.token.address, places[0])
+        places = [self.next_address(DEPLOYER, offset) for offset in (1, 2, 3, 4)]
+        self.vault = self.deploy("MarginVault", self.token.address, places[0], places[3])
         self.bridge = self.deploy("Bridge", self.vault.address, places[1], GOVERNOR)
         self.parameters = (
             self.bridge.address,
             places[2],
+            places[3],
             SEQUENCER,
             WINDOW,
             FORCED_DELAY,
@@ -264,6 +266,9 @@ class L1(Chain):
         self.prover = self.deploy(
             "FraudProver", self.inbox.address, transition.address, signature.address
         )
+        self.escape_hatch = self.deploy(
+            "EscapeHatch", self.inbox.address, FREEZE_DELAY, ORACLE_DELAY, CLAIM_WINDOW
+        )
         for account in (SEQUENCER, PROPOSER):
             self.send(account, self.inbox, "bond", value=BOND)
         self.send(ALICE, self.token, "mint", ALICE, FUNDS)
@@ -272,7 +277,7 @@ class L1(Chain):
     @property
     def contracts(self) -> tuple[At, ...]:
         """Everything of ours that users and proposers talk to."""
-        return (self.vault, self.bridge, self.inbox, self.prover)
+        return (self.vault, self.bridge, self.inbox, self.prover, self.escape_hatch)
 
     def balance(self, who: str | At) -> int:
         """Collateral of an address."""

@@ -30,6 +30,9 @@ BOND = 10 * ETHER
 CHALLENGE_WINDOW = 7 * 86_400
 FORCED_DELAY = 12 * 3_600
 PROPOSER_DELAY = 12 * 3_600
+FREEZE_DELAY = 7 * 86_400
+ORACLE_DELAY = 14 * 86_400
+CLAIM_WINDOW = 30 * 86_400
 FORCED_PER_BATCH = 256
 GENESIS_ROOT = keccak(text="genesis")
 ROOT = keccak(text="some state")
@@ -59,6 +62,7 @@ CONTRACTS = (
     "Bridge",
     "RollupInbox",
     "FraudProver",
+    "EscapeHatch",
     "Caller",
     "MockUSDC",
     "MockVerifier",
@@ -169,6 +173,7 @@ class Rollup:
     inbox: ContractInstance
     verifier: ContractInstance
     prover: ContractInstance
+    escape_hatch: ContractInstance
     genesis: Header
 
 
@@ -183,24 +188,28 @@ def create_address(deployer: str, nonce: int) -> str:
 def deploy_rollup(
     deployer: AccountAPI, token: ContractInstance, sequencer: AccountAPI, governor: AccountAPI
 ) -> Rollup:
-    """Deploy the four contracts, each of which names the ones around it."""
+    """Deploy the five contracts, each of which names the ones around it."""
     verifier = deployer.deploy(project.MockVerifier)
     nonce = deployer.nonce
-    bridge_at, inbox_at, prover_at = (
-        create_address(deployer.address, nonce + n) for n in (1, 2, 3)
+    bridge_at, inbox_at, prover_at, hatch_at = (
+        create_address(deployer.address, nonce + n) for n in (1, 2, 3, 4)
     )
-    vault = deployer.deploy(project.MarginVault, token, bridge_at)
+    vault = deployer.deploy(project.MarginVault, token, bridge_at, hatch_at)
     bridge = deployer.deploy(project.Bridge, vault, inbox_at, governor)
-    inbox = deployer.deploy(project.RollupInbox, parameters(bridge, prover_at, sequencer))
+    inbox = deployer.deploy(project.RollupInbox, parameters(bridge, prover_at, hatch_at, sequencer))
     prover = deployer.deploy(project.FraudProver, inbox, verifier, verifier)
-    return Rollup(token, vault, bridge, inbox, verifier, prover, last_header(inbox))
+    hatch = deployer.deploy(project.EscapeHatch, inbox, FREEZE_DELAY, ORACLE_DELAY, CLAIM_WINDOW)
+    return Rollup(token, vault, bridge, inbox, verifier, prover, hatch, last_header(inbox))
 
 
-def parameters(bridge: Any, prover: Any, sequencer: Any, /, **changes: Any) -> tuple[Any, ...]:
+def parameters(
+    bridge: Any, prover: Any, escape_hatch: Any, sequencer: Any, /, **changes: Any
+) -> tuple[Any, ...]:
     """Constructor argument of the inbox."""
     fields = {
         "bridge": bridge,
         "prover": prover,
+        "escape_hatch": escape_hatch,
         "sequencer": sequencer,
         "challenge_window": CHALLENGE_WINDOW,
         "forced_delay": FORCED_DELAY,

@@ -287,6 +287,6 @@ def test_constructor__vault_of_another_bridge__reverts(vault, inbox, governor, a
 
 
 def test_constructor__zero_inbox__reverts(token, governor, deployer, create_at):
-    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1))
+    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer)
     result = deployment_outcome(project.Bridge, vault, ZERO_ADDRESS, governor, sender=deployer)
     assert result == Revert("Bridge_InvalidInbox", ZERO_ADDRESS)

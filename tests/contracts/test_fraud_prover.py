@@ -306,9 +306,9 @@ def test_constructor__inbox_of_another_prover__reverts(rollup, alice):
 def test_constructor__verifier_without_code__reverts(
     rollup, token, alice, deployer, sequencer, governor, create_at
 ):
-    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1))
+    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer)
     bridge = deployer.deploy(project.Bridge, vault, create_at(deployer, 1), governor)
-    arguments = parameters(bridge, create_at(deployer, 1), sequencer)
+    arguments = parameters(bridge, create_at(deployer, 1), deployer, sequencer)
     inbox = deployer.deploy(project.RollupInbox, arguments)
     for verifiers in [(alice, rollup.verifier), (rollup.verifier, alice)]:
         result = deployment_outcome(project.FraudProver, inbox, *verifiers, sender=deployer)

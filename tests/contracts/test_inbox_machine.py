@@ -62,9 +62,9 @@ class Contracts:
         self.set_time(time)
         bridge, inbox = create_address(DEPLOYER, 2), create_address(DEPLOYER, 3)
         token = self._deploy("MockUSDC")
-        vault = self._deploy("MarginVault", token, bridge)
+        vault = self._deploy("MarginVault", token, bridge, PROVER)
         self.bridge = self._deploy("Bridge", vault, inbox, DEPLOYER)
-        self.inbox = self._deploy("RollupInbox", parameters(bridge, PROVER, SEQUENCER))
+        self.inbox = self._deploy("RollupInbox", parameters(bridge, PROVER, PROVER, SEQUENCER))
         assert (self.bridge, self.inbox) == (bridge, inbox)
         self.genesis = self.last_header()
 

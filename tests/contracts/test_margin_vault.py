@@ -17,10 +17,10 @@ def test_release__more_than_there_is__reverts(vault, bridge, alice):
 
 
 def test_constructor__token_without_code__reverts(bridge, alice):
-    result = deployment_outcome(project.MarginVault, alice, bridge, sender=alice)
+    result = deployment_outcome(project.MarginVault, alice, bridge, bridge, sender=alice)
     assert result == Revert("MarginVault_InvalidAddress", alice)
 
 
 def test_constructor__zero_bridge__reverts(token, alice):
-    result = deployment_outcome(project.MarginVault, token, ZERO_ADDRESS, sender=alice)
+    result = deployment_outcome(project.MarginVault, token, ZERO_ADDRESS, alice, sender=alice)
     assert result == Revert("MarginVault_InvalidAddress", ZERO_ADDRESS)

@@ -373,7 +373,7 @@ def test_submit__zero_post_root__reverts(genesis, submit):
 
 
 def test_constructor__bridge_of_another_inbox__reverts(bridge, prover, sequencer, deployer):
-    arguments = parameters(bridge, prover, sequencer)
+    arguments = parameters(bridge, prover, prover, sequencer)
     result = deployment_outcome(project.RollupInbox, arguments, sender=deployer)
     assert result == Revert("RollupInbox_WrongBridge", bridge)
 
@@ -382,6 +382,7 @@ def test_constructor__bridge_of_another_inbox__reverts(bridge, prover, sequencer
     "changes",
     [
         {"prover": ZERO_ADDRESS},
+        {"escape_hatch": ZERO_ADDRESS},
         {"sequencer": ZERO_ADDRESS},
         {"challenge_window": 0},
         {"challenge_window": 365 * 86_400 + 1},
@@ -393,9 +394,9 @@ def test_constructor__bridge_of_another_inbox__reverts(bridge, prover, sequencer
 def test_constructor__impossible_parameter__reverts(
     token, prover, sequencer, governor, deployer, create_at, changes
 ):
-    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1))
+    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer)
     bridge = deployer.deploy(project.Bridge, vault, create_at(deployer, 1), governor)
-    arguments = parameters(bridge, prover, sequencer, **changes)
+    arguments = parameters(bridge, prover, prover, sequencer, **changes)
     result = deployment_outcome(project.RollupInbox, arguments, sender=deployer)
     assert result == Revert("RollupInbox_InvalidParameters")
 

@@ -34,7 +34,13 @@ class Inbox:
         self.token, self.vault, self.bridge, self.inbox = (self._predict(n) for n in range(4))
         self.events: list[L1Event] = []
         self._deploy("MockUSDC", self.token)
-        self._deploy("MarginVault", self.vault, ("address", self.token), ("address", self.bridge))
+        self._deploy(
+            "MarginVault",
+            self.vault,
+            ("address", self.token),
+            ("address", self.bridge),
+            ("address", DEPLOYER),
+        )
         self._deploy(
             "Bridge",
             self.bridge,
@@ -46,9 +52,10 @@ class Inbox:
             "RollupInbox",
             self.inbox,
             (
-                "(address,address,address,uint64,uint64,uint64,uint128,bytes32)",
+                "(address,address,address,address,uint64,uint64,uint64,uint128,bytes32)",
                 (
                     self.bridge,
+                    DEPLOYER,
                     DEPLOYER,
                     DEPLOYER,
                     7 * 24 * HOUR,

@@ -161,6 +161,7 @@ contract BondTheorems {
             Parameters(
                 IBridge(address(this)),
                 address(this),
+                address(2),
                 address(1),
                 7 days,
                 1 days,

@@ -93,6 +93,11 @@ contract ExitTheorems {
         assert(_bridge.isClaimed(other) == otherWas);
     }
 
+    /// The vault's part: nobody freezes.
+    function escapeHatch() external pure returns (address) {
+        return address(0);
+    }
+
     function _deploy() private {
         _bridge = new Bridge(IMarginVault(address(this)), IRollupInbox(address(this)), address(0));
         SVM.enableSymbolicStorage(address(_bridge));
