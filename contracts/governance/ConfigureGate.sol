@@ -71,7 +71,7 @@ contract ConfigureGate is IConfigureGate {
         if (bridge_.governor() != address(this)) {
             revert ConfigureGate_WrongBridge(address(bridge_));
         }
-        if (timelock_.inbox() != bridge_.inbox()) {
+        if (address(timelock_.inbox()) != address(bridge_.inbox())) {
             revert ConfigureGate_WrongTimelock(address(timelock_));
         }
         if (
