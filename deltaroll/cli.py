@@ -19,6 +19,8 @@ from eth_utils.conversions import to_bytes
 
 from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.gateway import Gateway, L1Error
+from deltaroll.l1.governance import GovernanceError
+from deltaroll.l1.proposals import ProposalError
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
 from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.node.batcher import BatcherError
@@ -40,7 +42,16 @@ PARTS = click.IntRange(0, PPM)
 PORT = click.IntRange(1, 2**16 - 1)
 PASSING = (L1Error, ChallengeError, ApeException, OSError)
 """What may be better the next time."""
-FINAL = (BatcherError, DeploymentError, ExitError, LiquidatorError, RegistryError, StoreError)
+FINAL = (
+    BatcherError,
+    DeploymentError,
+    ExitError,
+    GovernanceError,
+    LiquidatorError,
+    ProposalError,
+    RegistryError,
+    StoreError,
+)
 
 
 def registry_option(function: Function) -> Function:
