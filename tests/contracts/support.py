@@ -63,6 +63,8 @@ CONTRACTS = (
     "RollupInbox",
     "FraudProver",
     "EscapeHatch",
+    "ConfigureGate",
+    "ExitWindowTimelock",
     "Caller",
     "MockUSDC",
     "MockVerifier",
