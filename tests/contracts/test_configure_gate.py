@@ -1,4 +1,4 @@
-"""The gate: the timelock configures, a guardian tightens for a while, and everybody can end that."""
+"""The gate: the timelock configures, a guardian tightens for a while, everybody can end that."""
 
 from dataclasses import dataclass, field, replace
 
@@ -40,6 +40,7 @@ from tests.contracts.support import (
     Revert,
     advance,
     create_address,
+    deploy_rollup,
     deployment_outcome,
     isolated,
     now,
@@ -67,11 +68,7 @@ def owner(governed, accounts):
     provider = accounts[0].provider
     address = governed.timelock.address
     provider.set_balance(address, 10**20)
-    return (
-        accounts.impersonate_account(address)
-        if hasattr(accounts, "impersonate_account")
-        else accounts[address]
-    )
+    return accounts.impersonate_account(address)
 
 
 @pytest.fixture
@@ -138,8 +135,6 @@ def test_constructor__bridge_with_another_governor__reverts(governed, alice, gua
 @pytest.fixture(scope="session")
 def unborn(deployer, rollup, sequencer, accounts, governor):
     """A rollup that waits for the gate that accounts[9] deploys next, and a timelock for it."""
-    from tests.contracts.support import deploy_rollup
-
     founder = accounts[9]
     gate_at = create_address(founder.address, founder.nonce)
     made = deploy_rollup(deployer, rollup.token, sequencer, gate_at)
