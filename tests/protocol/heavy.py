@@ -318,6 +318,18 @@ def configure_closing(scene: Scene) -> Iterator[Step]:
             yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
 
 
+def fund_after_closings(scene: Scene) -> Iterator[Step]:
+    """What closing leaves in memory is handed to every module after it."""
+    body = encode_configure_closing(scene.series[0], SeriesStatus.CLOSING, MAX_CLOSING)
+    yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    body = encode_configure_closing(scene.series[0], SeriesStatus.ACTIVE, MAX_CLOSING)
+    yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    body = encode_configure_closing(scene.series[0], SeriesStatus.CLOSING, MAX_CLOSING)
+    yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    while True:
+        yield Fund(scene.series[0])
+
+
 def configure_closing_everywhere(scene: Scene) -> Iterator[Step]:
     """Other series each time."""
     for place in range(0, len(scene.series), MAX_CLOSING):

@@ -67,6 +67,7 @@ from tests.protocol.heavy import (
     forced_twice,
     fund,
     fund_after_accounts,
+    fund_after_closings,
     fund_after_deposits,
     fund_after_marks,
     fund_after_transfers,
@@ -174,6 +175,10 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
     "configure closing": (
         configure_closing,
         lambda: create_scene(0, 0, MAX_CLOSING, adjacent=True, expiries=4),
+    ),
+    "fund, after closings": (
+        fund_after_closings,
+        lambda: create_scene(0, 0, MAX_CLOSING, adjacent=True),
     ),
     "configure closing, perpetuals": (
         configure_closing_everywhere,
