@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from ape import networks, project
 from eth_utils.conversions import to_bytes
@@ -19,16 +21,18 @@ from deltaroll.demo.venue import (
 )
 from deltaroll.l1.deployment import DeploymentParameters, deploy, load_gateway
 from deltaroll.l1.gateway import Gateway
-from deltaroll.l1.governance import Governance, GovernanceError, OperationState, Overdue
+from deltaroll.l1.governance import Governance, GovernanceError, OperationState, Overdue, to_utc
 from deltaroll.l1.proposals import ProposalError, encode_proposal
-from deltaroll.l1.registry import ContractEntry
+from deltaroll.l1.registry import ContractEntry, Registry, get_registry_path, write_registry
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
+from deltaroll.protocol.leaf import decode_params
 from deltaroll.protocol.types import Address, Committee, Series, SeriesStatus, Underlying
+from scripts.govern import cli
 from tests.contracts.governance import LEAST, NET, Bounds
 from tests.contracts.support import SUCCESS, create_address, now, outcome, set_time
 
@@ -45,6 +49,7 @@ class Cast:
     """A deployment under governance from its first block, with one user's deposit."""
 
     gateway: Gateway
+    registry: Registry
     governance: Governance
     governor: Any
     guardian: Any
@@ -104,7 +109,7 @@ def cast(accounts: Sequence[Any]) -> Cast:
     token.approve(bridge, CASH, sender=alice)
     bridge.deposit(alice, 0, CASH, sender=alice)
     governance = Governance(project, gateway, registry)
-    return Cast(gateway, governance, governor, guardian, operator, standby, alice, anyone)
+    return Cast(gateway, registry, governance, governor, guardian, operator, standby, alice, anyone)
 
 
 @pytest.fixture
@@ -236,3 +241,85 @@ def test_encode_proposal__out_of_bounds__names_the_underlying(stage: Stage) -> N
     changes = f"[{{type: underlying, id: {INDEX}, params: {{taker_fee: 10001}}}}]"
     with pytest.raises(ProposalError, match=f"underlying {INDEX}: .* out of the bounds"):
         encode_proposal(changes.encode(), stage.governance.read_params)
+
+
+# The commands
+
+
+class Terminal:
+    """What `ape run govern` does once Ape has connected and found the account."""
+
+    def __init__(self, cast: Cast, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.provider = cast.gateway.provider
+        self.folder = folder
+        self.capsys = capsys
+        write_registry(get_registry_path(folder, cast.registry.chain_id), cast.registry)
+
+    def run(self, name: str, account: Any = None, **options: Any) -> str:
+        command = cli.commands[name]
+        given = {parameter.name: parameter.default for parameter in command.params}
+        given = {key: None if callable(value) else value for key, value in given.items()}
+        known = ("provider", "registry", "account", "yes")
+        values = (self.provider, self.folder, account, True)
+        given |= {key: value for key, value in zip(known, values, strict=True) if key in given}
+        given |= {"provider": self.provider, **options}
+        given.pop("network", None)
+        self.capsys.readouterr()
+        assert command.callback is not None
+        command.callback(**given)
+        return self.capsys.readouterr().out
+
+
+def test_commands__change_from_file_to_rollup__say_what_and_when(
+    cast: Cast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(cast, tmp_path, capsys)
+    text = f"- {{type: underlying, id: {INDEX}, params: {{maker_fee: 60, taker_fee: 250}}}}"
+    said = terminal.run("propose", cast.governor, changes=BytesIO(text.encode()))
+    change = f"underlying {INDEX}: maker_fee 50 -> 60, taker_fee 300 -> 250"
+    assert change in said
+    assert "can be executed 38 d from now" in said
+    (operation,) = cast.governance.list_operations()
+    identity = "0x" + operation.id.hex()
+    listed = terminal.run("list")
+    assert f"{identity}  can be executed from {to_utc(operation.ready_at)}" in listed
+    assert change in listed
+    with pytest.raises(click.ClickException, match="is waiting: ready from"):
+        terminal.run("execute", cast.anyone, operation=identity[:10])
+    set_time(operation.ready_at)
+    assert "executed: 0x" in terminal.run("execute", cast.anyone, operation=identity[:10])
+    assert "0 operations" in terminal.run("list")
+    assert "executed" in terminal.run("list", everything=True)
+    params = decode_params(cast.governance.read_params(INDEX))
+    assert params == replace(PARAMS, maker_fee=60, taker_fee=250)
+
+
+def test_commands__cancel__it_is_gone(
+    cast: Cast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(cast, tmp_path, capsys)
+    text = (
+        f"- {{type: series, id: {PERPETUAL}, kind: perpetual, status: closing, "
+        f"underlying: {INDEX}}}"
+    )
+    said = terminal.run("propose", cast.governor, changes=BytesIO(text.encode()))
+    assert "positions can only be reduced" in said
+    (operation,) = cast.governance.list_operations()
+    assert "cancelled: 0x" in terminal.run("cancel", cast.governor, operation=operation.id.hex())
+    (operation,) = cast.governance.list_operations()
+    assert operation.state == OperationState.UNKNOWN
+
+
+def test_commands__emergency__begins_and_ends(
+    cast: Cast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(cast, tmp_path, capsys)
+    said = terminal.run("tighten", cast.guardian, underlying=INDEX, factor=1_500_000)
+    assert "initial_factor 1500000" in said
+    assert "anyone may end it after 7 d; then nothing of the kind for 14 d" in said
+    terminal.run("close", cast.guardian, series=PERPETUAL, count=2)
+    assert terminal.run("restore", cast.anyone) == "0 transactions\n"
+    set_time(now() + BOUNDS.period)
+    said = terminal.run("restore", cast.anyone)
+    assert f"underlying {INDEX}: the timelocked parameters are in force again" in said
+    assert f"series {PERPETUAL} to {PERPETUAL + 1}: open again" in said
