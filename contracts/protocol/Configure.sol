@@ -348,8 +348,8 @@ function validateTerms(
 
 /// @dev List a series or change whether it trades: kind (1), status (1), underlying (2), expiry (2), strike (8).
 /// All but the status stays as it was listed. NON_CANONICAL for a wrong length; OUT_OF_RANGE for an unknown kind or
-/// status, or SETTLED; UNKNOWN_MARKET when the underlying is missing, the id holds another type or the terms differ; INACTIVE
-/// when the series has settled; what `validateTerms` returns for a new one.
+/// status, or SETTLED; UNKNOWN_MARKET when the underlying is missing, the id holds another type or the terms differ;
+/// INACTIVE when the series has settled; what `validateTerms` returns for a new one.
 function processConfigureSeries(State memory state, uint256 market, bytes memory body)
     pure
     returns (Fault fault)
