@@ -149,11 +149,22 @@ class Gateway:
         return chunks
 
     def _request(self, method: str, parameters: list[Any]) -> Any:
-        try:
-            return self.provider.make_request(method, parameters)
-        except (ApeException, Web3Exception, OSError) as problem:
-            # Every error of an HTTP connection is an OSError.
-            raise L1Error(f"L1: {method}: {problem}") from problem
+        return request(self.provider, method, parameters)
+
+
+def request(provider: ProviderAPI, method: str, parameters: list[Any]) -> Any:
+    """Return a node's raw answer.
+
+    Raises
+    ------
+    L1Error
+        When it does not answer, or answers with an error.
+    """
+    try:
+        return provider.make_request(method, parameters)
+    except (ApeException, Web3Exception, OSError) as problem:
+        # Every error of an HTTP connection is an OSError.
+        raise L1Error(f"L1: {method}: {problem}") from problem
 
 
 def _to_int(value: Any) -> int:
