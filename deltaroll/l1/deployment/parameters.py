@@ -6,7 +6,6 @@ from ape.api import ProviderAPI
 
 from deltaroll.l1.deployment.errors import DeploymentError
 from deltaroll.l1.deployment.units import parse_address
-from deltaroll.l1.gateway import request
 
 PARAMETER_BITS = 64
 """Of every number that a venue decides."""
