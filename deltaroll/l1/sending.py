@@ -15,6 +15,7 @@ from ape.exceptions import ApeException
 
 from deltaroll.l1.gateway import L1Error, request
 
+GWEI, ETHER = 10**9, 10**18
 BUMP = (9, 8)
 """Least rise of both fees for a replacement: nodes ask for a tenth at least."""
 PATIENCE = 3
@@ -178,7 +179,12 @@ class Sender:
 
 def to_gwei(wei: int) -> str:
     """Return wei per gas, readable."""
-    return f"{Decimal(wei) / 10**9:.3f}"
+    return f"{Decimal(wei) / GWEI:.3f}"
+
+
+def to_ether(wei: int) -> str:
+    """Return wei, readable."""
+    return f"{Decimal(wei) / ETHER:.6f}"
 
 
 def _judge(name: str, known: str, receipt: dict[str, Any]) -> dict[str, Any]:

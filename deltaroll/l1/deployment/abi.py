@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_abi.abi import encode, is_encodable
+from eth_abi.abi import is_encodable
 
 from deltaroll.l1.deployment.errors import DeploymentError
 
@@ -79,9 +79,3 @@ def order_arguments(
             )
         values.append(value)
     return tuple(values)
-
-
-def encode_arguments(blueprint: Blueprint, named: Named) -> bytes:
-    """Return the ABI encoding of a constructor's arguments; raises like `order_arguments`."""
-    values = order_arguments(blueprint.name, blueprint.inputs, named)
-    return encode([get_type(entry) for entry in blueprint.inputs], values)

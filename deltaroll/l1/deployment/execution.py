@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+from eth_abi.abi import encode
+
 from deltaroll.l1.deployment.errors import DeploymentError
-from deltaroll.l1.deployment.plan import FACTORY, PLACER, Plan, Step
+from deltaroll.l1.deployment.plan import FACTORY, MOCK_TOKEN, PLACER, Plan, Step
 from deltaroll.l1.deployment.simulation import (
     Outlook,
+    call,
     estimate,
     find_block,
     forecast,
@@ -13,10 +16,12 @@ from deltaroll.l1.deployment.simulation import (
 )
 from deltaroll.l1.gateway import request
 from deltaroll.l1.sending import Call, Fees, Sender, get_base_fee
-from deltaroll.protocol.hashing import ZERO_HASH
+from deltaroll.protocol.hashing import ZERO_HASH, keccak
 
 MARGIN = (5, 4)
 """Gas limit over the estimate: the base fee, stored by one constructor, may have more bytes."""
+TEST_TOKENS = 10**15
+"""A thousand million of them."""
 ATTEMPTS = 3
 """Of one step, when other transactions of the same account take its nonce."""
 DEVELOPMENT_GAS = 12_000_000
@@ -63,6 +68,22 @@ def _place(sender: Sender, name: str, address: str, target: str, data: bytes) ->
     )
 
 
+def mint_test_tokens(sender: Sender, plan: Plan) -> None:
+    """Give the deployer test tokens if the plan has such a token and they have none."""
+    token = plan.addresses.get(MOCK_TOKEN)
+    if token is None:
+        return
+    holder = encode(["address"], [plan.deployer])
+    data = keccak(b"balanceOf(address)")[:4] + holder
+    if any(call(sender.provider, token, data)):
+        return
+    data = keccak(b"mint(address,uint256)")[:4] + encode(
+        ["address", "uint256"], [plan.deployer, TEST_TOKENS]
+    )
+    gas = estimate(sender.provider, plan.deployer, token, data, {})
+    sender.send("test tokens", Call(token, data, gas * MARGIN[0] // MARGIN[1]))
+
+
 def execute_at_once(sender: Sender, plan: Plan) -> dict[str, int]:
     """Create a whole plan on a development chain without looking at each step; blocks by name.
 
@@ -77,8 +98,8 @@ def execute_at_once(sender: Sender, plan: Plan) -> dict[str, int]:
         calls.insert(0, Call(PLACER, ZERO_HASH + plan.factory_code, DEVELOPMENT_GAS))
     fees = Fees(2 * get_base_fee(provider), 0)
     nonce = sender.get_nonce()
-    for place, call in enumerate(calls):
-        raw = sender.sign(call, nonce + place, fees)
+    for place, each in enumerate(calls):
+        raw = sender.sign(each, nonce + place, fees)
         request(provider, "eth_sendRawTransaction", ["0x" + raw.hex()])
     blocks = {}
     for step in plan.steps:

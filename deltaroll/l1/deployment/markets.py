@@ -20,7 +20,7 @@ from deltaroll.protocol.configure import (
 )
 from deltaroll.protocol.constants import MARKET_DEPTH, MAX_SIGNERS
 from deltaroll.protocol.fault import TransitionFault
-from deltaroll.protocol.state import Meter, State
+from deltaroll.protocol.state import Meter, State, limit_message
 from deltaroll.protocol.types import (
     Address,
     Committee,
@@ -113,7 +113,8 @@ class UnderlyingEntry(Entry, frozen=True):
         for name in self.params:
             if name not in known:
                 raise DeploymentError(f"{where}.params: no parameter {name}")
-        return encode_configure_underlying(MarketId(self.id), replace(params, **self.params))
+        changed: UnderlyingParams = replace(params, **self.params)  # type: ignore[arg-type]
+        return encode_configure_underlying(MarketId(self.id), changed)
 
 
 class ExpiryEntry(Entry, frozen=True):
@@ -198,6 +199,7 @@ def try_bodies(named: Sequence[tuple[str, bytes]], now: int) -> None:
     for where, body in named:
         # Each may be a chunk of its own.
         state.meter = Meter()
+        limit_message(state)
         try:
             process_configure(state, body)
         except TransitionFault as problem:

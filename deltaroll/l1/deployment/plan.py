@@ -16,8 +16,8 @@ from eth_utils.conversions import to_bytes
 from deltaroll.l1.deployment.abi import (
     Blueprint,
     Named,
-    encode_arguments,
     get_name,
+    get_type,
     order_arguments,
 )
 from deltaroll.l1.deployment.errors import DeploymentError
@@ -31,6 +31,8 @@ PLACER_RUNTIME = bytes.fromhex(
     "f58015156039578182fd5b8082525050506014600cf3"
 )
 FACTORY = "DeployFactory"
+MOCK_TOKEN = "MockUSDC"
+"""Test token, where a venue asks for one."""
 DEPLOY_SELECTOR = keccak(b"deploy(bytes32,bytes)")[:4]
 BLOCK_OF_SELECTOR = keccak(b"blockOf(address)")[:4]
 CREATE3_PROXY_HASH = keccak(bytes.fromhex("67363d3d37363d34f03d5260086018f3"))
@@ -41,15 +43,30 @@ CREATE3_PROXY_HASH = keccak(bytes.fromhex("67363d3d37363d34f03d5260086018f3"))
 class Step:
     """One contract."""
 
-    name: str
+    blueprint: Blueprint
     address: str
     salt: bytes
-    code: bytes
-    """Creation code and arguments."""
-    arguments: Mapping[str, Any]
-    """By name, as JSON values."""
-    getters: tuple[Mapping[str, Any], ...]
-    """View functions without arguments, as in the ABI."""
+    values: tuple[Any, ...]
+    """Constructor arguments in the ABI's order."""
+
+    @property
+    def name(self) -> str:
+        """The contract's."""
+        return self.blueprint.name
+
+    @property
+    def code(self) -> bytes:
+        """Creation code and arguments."""
+        types = [get_type(entry) for entry in self.blueprint.inputs]
+        return self.blueprint.code + encode(types, self.values)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments by name, as JSON values."""
+        return {
+            get_name(entry): to_json(entry, value)
+            for entry, value in zip(self.blueprint.inputs, self.values, strict=True)
+        }
 
     @property
     def calldata(self) -> bytes:
@@ -125,19 +142,12 @@ def make_plan(
     steps = []
     for part in parts:
         blueprint = get_blueprint(blueprints, part.name)
-        encoded = encode_arguments(blueprint, part.arguments)
-        values = order_arguments(part.name, blueprint.inputs, part.arguments)
         steps.append(
             Step(
-                name=part.name,
+                blueprint=blueprint,
                 address=addresses[part.name],
                 salt=compute_salt(addresses.venue, part.name),
-                code=blueprint.code + encoded,
-                arguments={
-                    get_name(entry): to_json(entry, value)
-                    for entry, value in zip(blueprint.inputs, values, strict=True)
-                },
-                getters=blueprint.getters,
+                values=order_arguments(part.name, blueprint.inputs, part.arguments),
             )
         )
     return Plan(

@@ -22,14 +22,15 @@ from deltaroll.l1.deployment.plan import (
     Step,
 )
 from deltaroll.l1.gateway import L1Error, request
+from deltaroll.l1.sending import get_base_fee, get_tip, to_ether
 from deltaroll.protocol.hashing import ZERO_HASH
 
 PLACER_HELP = (
     f"the deterministic deployment proxy is not at {PLACER} on this chain; place it first: "
     "https://github.com/Arachnid/deterministic-deployment-proxy has the one transaction that does"
 )
-FAILED = "0x30116425"
-"""Selector of Solady's `DeploymentFailed()`."""
+MAX_TRANSACTION_GAS = 1 << 24
+"""EIP-7825."""
 
 Overrides = dict[str, dict[str, Any]]
 
@@ -114,9 +115,38 @@ def forecast(provider: ProviderAPI, plan: Plan) -> Outlook:
             block = find_block(provider, plan, step)
         else:
             gas = estimate(provider, plan.deployer, plan.factory, step.calldata, overrides)
+            if gas > MAX_TRANSACTION_GAS:
+                raise DeploymentError(
+                    f"{step.name}: creating it takes {gas:,} gas; no transaction may take more "
+                    f"than {MAX_TRANSACTION_GAS:,}"
+                )
             overrides = overrides | {step.address: {"code": "0x" + runtime.hex()}}
         forecasts.append(Forecast(step, runtime, block, gas))
     return Outlook(plan, bool(there), factory_gas, tuple(forecasts))
+
+
+def compute_cost(outlook: Outlook, base_fee: int, tip: int) -> int:
+    """Return the wei that a plan still takes at a price of gas."""
+    return outlook.gas * (base_fee + tip)
+
+
+def validate_funds(provider: ProviderAPI, outlook: Outlook, max_fee: int | None) -> None:
+    """Check that the deployer can pay for everything at twice the base fee, or at the most that it
+    is going to pay.
+
+    Raises
+    ------
+    DeploymentError
+    """
+    base, tip = get_base_fee(provider), get_tip(provider)
+    price = 2 * base if max_fee is None else min(2 * base, max(max_fee - tip, 0))
+    cost = compute_cost(outlook, price, tip)
+    deployer = outlook.plan.deployer
+    held = int(request(provider, "eth_getBalance", [deployer, "latest"]), 16)
+    if held < cost:
+        raise DeploymentError(
+            f"deployer: {deployer} has {to_ether(held)} ether; up to {to_ether(cost)} are needed"
+        )
 
 
 def run_constructor(
