@@ -14,7 +14,13 @@ from deltaroll.l1.deployment.assembly import Prepared, make_registry, prepare
 from deltaroll.l1.deployment.check import check
 from deltaroll.l1.deployment.execution import execute, mint_test_tokens
 from deltaroll.l1.deployment.plan import FACTORY, Step
-from deltaroll.l1.deployment.simulation import Outlook, compute_cost, forecast, validate_funds
+from deltaroll.l1.deployment.simulation import (
+    Outlook,
+    compute_cost,
+    find_first_block,
+    forecast,
+    validate_funds,
+)
 from deltaroll.l1.deployment.venue import read_venue
 from deltaroll.l1.registry import get_registry_path, write_registry
 from deltaroll.l1.sending import GWEI, Sender, get_base_fee, get_tip, to_ether, to_gwei
@@ -44,8 +50,9 @@ def show_plan(provider: ProviderAPI, outlook: Outlook) -> None:
         click.echo(f"cost                 {cost} ether at a {prices}")
 
 
-def show_check(provider: ProviderAPI, prepared: Prepared, first_block: int) -> None:
+def show_check(provider: ProviderAPI, prepared: Prepared) -> None:
     """Print what the chain says otherwise than the plan; ends with an error if it does."""
+    first_block = find_first_block(provider, prepared.plan)
     findings = check(provider, prepared.plan, prepared.parameters, first_block)
     for finding in findings:
         if not finding.is_good:
@@ -106,23 +113,26 @@ def cli(
     prepared = prepare(provider, venue, blueprints, str(account.address))
     for note in prepared.notes:
         click.echo(note)
+    if only_check:
+        show_check(provider, prepared)
+        return
     outlook = forecast(provider, prepared.plan)
     show_plan(provider, outlook)
     write_inputs(provider, artifacts, prepared)
+    if dry_run:
+        return
+    limit = max_fee and max_fee * GWEI
+    validate_funds(provider, outlook, limit)
+    sender = Sender(provider, unlock(account), limit, poll, click.echo)
     path = get_registry_path(registry, provider.chain_id)
-    blocks = {each.step.name: each.block for each in outlook.forecasts if each.block}
-    if not dry_run and not only_check:
-        validate_funds(provider, outlook, max_fee and max_fee * GWEI)
-        unlock(account)
-        sender = Sender(provider, account, max_fee and max_fee * GWEI, poll, click.echo)
+    blocks: dict[str, int] = {}
 
-        def write_down(step: Step, block: int) -> None:
-            blocks[step.name] = block
-            token = prepared.parameters.token
-            write_registry(path, make_registry(provider, prepared.plan, token, blocks))
+    def write_down(step: Step, block: int) -> None:
+        blocks[step.name] = block
+        token = prepared.parameters.token
+        write_registry(path, make_registry(provider, prepared.plan, token, blocks))
 
-        execute(sender, outlook, write_down)
-        mint_test_tokens(sender, prepared.plan)
-        click.echo(f"registry             {path}")
-    if not dry_run:
-        show_check(provider, prepared, min(blocks.values(), default=0))
+    execute(sender, outlook, write_down)
+    mint_test_tokens(sender, prepared.plan)
+    click.echo(f"registry             {path}")
+    show_check(provider, prepared)

@@ -177,4 +177,7 @@ def to_json(entry: Mapping[str, Any], value: Any) -> Any:
             get_name(part): to_json(part, each)
             for part, each in zip(entry["components"], value, strict=True)
         }
-    return "0x" + value.hex() if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    # Of a plain type: units of a file are subclasses, which encoders do not take.
+    return int(value) if kind.startswith(("uint", "int")) else str(value)

@@ -179,6 +179,24 @@ def find_block(provider: ProviderAPI, plan: Plan, step: Step) -> int:
     return int(block)
 
 
+def find_first_block(provider: ProviderAPI, plan: Plan) -> int:
+    """Return the block of a deployment's first contract.
+
+    Raises
+    ------
+    DeploymentError
+        When there is none.
+    """
+    is_there = get_code(provider, plan.factory)
+    blocks = [find_block(provider, plan, step) for step in plan.steps] if is_there else []
+    found = [block for block in blocks if block]
+    if not found:
+        raise DeploymentError(
+            f"venue: nothing of {plan.venue} as deployed by {plan.deployer} is on this chain"
+        )
+    return min(found)
+
+
 def _expect(name: str, address: str, expected: bytes, actual: bytes) -> None:
     if actual and actual != expected:
         raise DeploymentError(
