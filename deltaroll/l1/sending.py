@@ -24,6 +24,8 @@ MIN_TIP = 10**8
 """Wei per gas, where a node suggests less."""
 POOL_HAS = ("underpriced", "already known", "already imported")
 """What nodes say to a transaction that would have to replace a dearer one, or is there already."""
+TOO_CHEAP = ("less than block base fee", "lower than the block base fee")
+"""What some say to one that could not be in the next block; others keep it."""
 TOO_LATE = ("nonce too low",)
 """What they say when another with this nonce has been mined."""
 
@@ -119,10 +121,12 @@ class Sender:
             When the node does not answer.
         """
         nonce = self.get_nonce()
-        fees = self._await_fees()
         hashes: list[str] = []
+        fees = self._await_fees()
+        while not self._submit(name, call, nonce, fees, hashes):
+            self._pause.wait(self.poll)
+            fees = self._await_fees()
         sent_in = self._get_block()
-        self._submit(name, call, nonce, fees, hashes)
         while True:
             # In this order: what is mined between the two is found by the next look.
             is_taken = self.get_nonce() > nonce
@@ -142,16 +146,22 @@ class Sender:
                     self._submit(name, call, nonce, fees, hashes)
             self._pause.wait(self.poll)
 
-    def _submit(self, name: str, call: Call, nonce: int, fees: Fees, hashes: list[str]) -> None:
-        """Hand a transaction to the node; one that it has already, dearer, goes on waiting."""
+    def _submit(self, name: str, call: Call, nonce: int, fees: Fees, hashes: list[str]) -> bool:
+        """Hand a transaction to the node; False when the base fee has risen over its limit since.
+        Where the node has another with this nonce, dearer or mined, that one is waited for.
+        """
         raw = self.sign(call, nonce, fees)
         try:
             answer = request(self.provider, "eth_sendRawTransaction", ["0x" + raw.hex()])
         except L1Error as problem:
-            if not any(text in str(problem).lower() for text in POOL_HAS + TOO_LATE):
+            said = str(problem).lower()
+            if any(text in said for text in TOO_CHEAP):
+                return False
+            if not any(text in said for text in POOL_HAS + TOO_LATE):
                 raise SendError(f"{name}: {problem}") from problem
-            return
+            return True
         hashes.append(str(answer))
+        return True
 
     def _await_fees(self) -> Fees:
         """Return what to pay; wait while the base fee alone is above the most we pay."""

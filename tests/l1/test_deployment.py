@@ -16,7 +16,7 @@ from deltaroll.l1.deployment.check import Finding, check
 from deltaroll.l1.deployment.contracts import TIMELOCK
 from deltaroll.l1.deployment.execution import execute, mint_test_tokens
 from deltaroll.l1.deployment.plan import PLACER, Plan
-from deltaroll.l1.deployment.preflight import describe_token, try_transfer
+from deltaroll.l1.deployment.preflight import describe_bond, describe_token, try_transfer
 from deltaroll.l1.deployment.simulation import find_first_block, forecast, validate_funds
 from deltaroll.l1.deployment.units import L1Address
 from deltaroll.l1.deployment.venue import VenueFile, read_venue
@@ -143,6 +143,14 @@ def test_prepare__not_for_this_chain__names_it(
         prepare(provider, replace_file(venue, **change), blueprints, str(deployer.address))
 
 
+def test_describe_bond__base_fee_high__says_that_it_does_not_pay(provider):
+    with isolated():
+        for gwei, verdict in ((1, "half of it, 0.500000 ether, pays for"), (90, "DOES NOT PAY")):
+            provider.make_request("anvil_setNextBlockBaseFeePerGas", [hex(gwei * 10**9)])
+            provider.make_request("evm_mine", [])
+            assert verdict in describe_bond(provider, 10**18)
+
+
 def test_prepare__test_token_on_mainnet__is_refused(provider, venue, blueprints, deployer):
     with pytest.raises(DeploymentError, match="token: a test token on chain 1"):
         prepare(provider, replace_file(venue, chain_id=1), blueprints, str(deployer.address))
@@ -185,10 +193,10 @@ def test_prepare__token_with_a_holder__is_tried_out(provider, venue, blueprints,
         deployer = str(accounts[10].address)
         given = replace_file(venue, token=token.address)
         untried = prepare(provider, given, blueprints, deployer)
-        assert "transfers were not tried" in untried.notes[0]
+        assert "transfers were not tried" in untried.notes[1]
         holder = L1Address(accounts[3].address)
         tried = prepare(provider, replace_file(given, token_holder=holder), blueprints, deployer)
-        assert tried.notes == ("token: USDC, moves exactly what is sent",)
+        assert tried.notes[1] == "token: USDC, moves exactly what is sent"
         assert "MockUSDC" not in tried.plan.addresses
 
 

@@ -190,6 +190,21 @@ def test_send__refused__is_an_error_and_nothing_waits():
         make_sender(chain).send("Bridge", CALL)
 
 
+def test_send__base_fee_rises_while_it_is_signed__is_signed_again_at_once():
+    chain = FakeChain()
+    take = chain.eth_sendRawTransaction
+
+    def refuse_cheap(raw: str) -> str:
+        chain.base_fees = lambda block: 30 * GWEI
+        if int.from_bytes(bytes.fromhex(raw[2:])[16:32], "big") < 30 * GWEI:
+            raise ProviderError("max fee per gas less than block base fee")
+        return take(raw)
+
+    chain.eth_sendRawTransaction = refuse_cheap  # type: ignore[method-assign]
+    assert make_sender(chain).send("Bridge", CALL) is not None
+    assert [sent.limit for sent in chain.sent] == [61 * GWEI]
+
+
 def test_send__account_declines__is_an_error():
     wallet = SimpleNamespace(address=ADDRESS, sign_transaction=lambda transaction: None)
     with pytest.raises(SendError, match=f"{ADDRESS} did not sign"):

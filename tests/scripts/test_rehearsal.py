@@ -126,7 +126,7 @@ def test_rehearsal__testnet_venue__from_nothing_to_a_final_batch(shell: Shell, m
     # Killed with a transaction in the pool.
     miner.hold_at = KILLED_AT
     with shell.start("deploy", *venue) as process:
-        assert miner.held.wait(120), process.communicate(timeout=1)
+        assert miner.held.wait(60), process.communicate(timeout=1)
         process.send_signal(signal.SIGKILL)
     assert len(shell.registry["contracts"]) == KILLED_AT - 1
     incomplete = shell.run("status")

@@ -29,6 +29,7 @@ from deltaroll.l1.deployment.plan import (
 )
 from deltaroll.l1.deployment.preflight import (
     PROBE,
+    describe_bond,
     describe_token,
     try_transfer,
     validate_chain,
@@ -75,7 +76,9 @@ def prepare(
     validate_stakes(venue, parameters)
     validate_chain(provider, venue, parameters)
     try_bodies(bodies, int(provider.get_block("latest").timestamp))
-    notes = [] if is_test else [inspect_token(provider, venue, blueprints, deployer)]
+    notes = [describe_bond(provider, parameters.bond)]
+    if not is_test:
+        notes.append(inspect_token(provider, venue, blueprints, deployer))
     token = (Part(MOCK_TOKEN, {}),) if is_test else ()
     plan = make_plan(blueprints, addresses, (*token, *list_parts(addresses, parameters)))
     return Prepared(plan, parameters, tuple(notes))

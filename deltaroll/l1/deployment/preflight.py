@@ -10,12 +10,12 @@ from deltaroll.l1.deployment.parameters import (
     Level,
     get_level,
     validate_address,
-    validate_bond,
 )
 from deltaroll.l1.deployment.simulation import Overrides, call, get_code
 from deltaroll.l1.deployment.venue import VenueFile
 from deltaroll.l1.gateway import L1Error
-from deltaroll.l1.sending import get_base_fee
+from deltaroll.l1.sending import get_base_fee, to_ether, to_gwei
+from deltaroll.protocol.constants import MAX_CHUNK_GAS
 from deltaroll.protocol.hashing import keccak
 
 DECIMALS = 6
@@ -121,12 +121,22 @@ def validate_chain(
         raise DeploymentError(
             f"sequencer: {parameters.sequencer} has code; only an account without can propose"
         )
-    level = get_level(venue.chain_id)
-    if level > Level.DEVELOPMENT:
-        validate_bond(parameters.bond, get_base_fee(provider))
-    if level == Level.MAINNET and parameters.governance is not None:
+    if get_level(venue.chain_id) == Level.MAINNET and parameters.governance is not None:
         for place, proposer in enumerate(parameters.governance.proposers):
             if not get_code(provider, proposer):
                 raise DeploymentError(
                     f"governance.proposers[{place}]: {proposer} is a bare key; a multisig is needed"
                 )
+
+
+def describe_bond(provider: ProviderAPI, bond: int) -> str:
+    """Return what half a bond pays for at the head's base fee. No rule: fees come and go, and a
+    deployment has to be able to go on while they are high.
+    """
+    base = get_base_fee(provider)
+    cost = MAX_CHUNK_GAS * base
+    verdict = "pays for" if bond // 2 >= cost else "DOES NOT PAY for"
+    return (
+        f"bond: half of it, {to_ether(bond // 2)} ether, {verdict} the dearest proof, "
+        f"{to_ether(cost)} ether at the base fee of {to_gwei(base)} gwei"
+    )
