@@ -22,6 +22,7 @@ from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.governance import GovernanceError
 from deltaroll.l1.proposals import ProposalError
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
+from deltaroll.l1.sending import SendError
 from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.node.batcher import BatcherError
 from deltaroll.node.challenger import ChallengeError
@@ -50,6 +51,7 @@ FINAL = (
     LiquidatorError,
     ProposalError,
     RegistryError,
+    SendError,
     StoreError,
 )
 
