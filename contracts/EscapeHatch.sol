@@ -10,7 +10,17 @@ import {computeEquityOf} from "./protocol/Books.sol";
 import {MAX_AMOUNT} from "./protocol/Constants.sol";
 import {Fault, isFault} from "./protocol/Fault.sol";
 import {GLOBALS_BYTES, decodeGlobals} from "./protocol/Leaf.sol";
-import {AccountEntry, State, getSeries, getUnderlying, resetMeter} from "./protocol/State.sol";
+import {
+    AccountEntry,
+    MarketEntry,
+    MarketType,
+    State,
+    getSeries,
+    getUnderlying,
+    resetMeter,
+    toSeries,
+    touchMarket
+} from "./protocol/State.sol";
 import {
     Account,
     Globals,
@@ -23,6 +33,7 @@ import {
 } from "./protocol/Types.sol";
 import {decodeWitness, validateWitness} from "./protocol/Witness.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {FixedPointMathLib} from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title The way out. What it promises, and in which order: `IEscapeHatch`.
 contract EscapeHatch is IEscapeHatch {
@@ -96,10 +107,11 @@ contract EscapeHatch is IEscapeHatch {
         if (Commitments.computeQueueHash(head.queueHash, message) != bridge.queueHash(index)) {
             revert EscapeHatch_WrongMessage(index);
         }
-        uint256 since = next.time > head.l1Time ? next.time : head.l1Time;
-        if (block.timestamp <= since + freezeDelay) {
-            revert EscapeHatch_TooEarly(since + freezeDelay);
-        }
+        uint256 until =
+            FixedPointMathLib.max(next.time, head.l1Time) + uint256(freezeDelay);
+        // What was built on a removed batch is gone, however recent: others come first with theirs.
+        until = FixedPointMathLib.max(until, uint256(inbox.removedAt()) + inbox.proposerDelay());
+        if (block.timestamp <= until) revert EscapeHatch_TooEarly(until);
         _freeze(headHash);
     }
 
@@ -154,7 +166,6 @@ contract EscapeHatch is IEscapeHatch {
         if (finalRoot == 0) revert EscapeHatch_NotOpen();
         State memory state = decodeWitness(witness);
         validateWitness(state, finalRoot);
-        resetMeter(state);
 
         uint256 total = totalClaims;
         uint256 before = total;
@@ -298,9 +309,13 @@ contract EscapeHatch is IEscapeHatch {
         int256 equity = account.cash;
         Position[] memory positions = account.positions;
         for (uint256 i = 0; i < positions.length; ++i) {
-            // Every position of a real account is in a series that exists.
-            (Series memory series,) = getSeries(state, positions[i].series);
-            equity += computeEquityOf(positions[i].size, positions[i].snapshot, series);
+            // Nothing is weighed here, so it does not matter that this tells what is too heavy.
+            (MarketEntry memory entry,) = touchMarket(state, positions[i].series);
+            // No state holds a position in anything else; should one do so, its owner still gets the rest.
+            if (entry.marketType != MarketType.SERIES) continue;
+            equity += computeEquityOf(
+                positions[i].size, positions[i].snapshot, toSeries(entry.leaf)
+            );
         }
         if (equity <= 0) return 0;
         return uint256(equity) > MAX_AMOUNT ? MAX_AMOUNT : uint256(equity);

@@ -73,7 +73,7 @@ interface IEscapeHatch {
     /// @notice This is not the first message that waits.
     error EscapeHatch_WrongMessage(uint64 index);
 
-    /// @notice A batch came, or the message, too recently.
+    /// @notice A batch or the message came, or a batch was removed, too recently.
     error EscapeHatch_TooEarly(uint256 until);
 
     /// @notice The header is not that of the newest settled batch.
@@ -120,6 +120,7 @@ interface IEscapeHatch {
 
     /// @notice Freezes the rollup because nobody proposes: the oldest waiting message is older than `freezeDelay`, and so
     /// is the last batch.
+    /// @dev After a removal the last batch is an old one, so anyone has the inbox's `proposerDelay` to propose first.
     /// @param head Header of the last batch.
     /// @param next The message at its `queueEnd`.
     function freeze(Header calldata head, QueueMessage calldata next) external;

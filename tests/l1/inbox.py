@@ -129,7 +129,7 @@ class Inbox:
                 "blockNumber": "0x5",
                 "transactionHash": "0x" + TRANSACTION.hex(),
             }
-            event = _decode_log(answer, self.bridge)
+            event = _decode_log(answer, self.bridge, DEPLOYER)
             if event is not None:
                 found.append(event)
         return found
