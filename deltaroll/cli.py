@@ -17,6 +17,7 @@ from ape.managers.project import ProjectManager
 from ape_accounts import KeyfileAccount
 from eth_utils.conversions import to_bytes
 
+from deltaroll.amounts import DECIMALS, to_money
 from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
@@ -32,8 +33,6 @@ from deltaroll.sdk.signing import to_typed_data
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEPLOYMENTS = Path("data") / "deployments"
-DECIMALS = 6
-"""Of the collateral."""
 ACCOUNT_ID = click.IntRange(1, 2**ACCOUNT_DEPTH - 1)
 PARTS = click.IntRange(0, PPM)
 """Parts per million."""
@@ -127,13 +126,6 @@ class WalletSigner:
             return sign_typed_data(self._account, document)
         except ValueError as problem:
             raise LiquidatorError(str(problem)) from None
-
-
-def to_money(units: int) -> str:
-    """Return collateral units (1e-6) as a readable amount."""
-    sign = "-" if units < 0 else ""
-    scale = 10**DECIMALS
-    return f"{sign}{abs(units) // scale:,}.{abs(units) % scale:0{DECIMALS}d}"
 
 
 class Money(click.ParamType):

@@ -127,6 +127,10 @@ class Gateway:
         """Return the newest block."""
         return self.get_block("latest")
 
+    def get_base_fee(self) -> int:
+        """Return the base fee of the newest block, wei per gas."""
+        return _to_int(self._request("eth_getBlockByNumber", ["latest", False])["baseFeePerGas"])
+
     def get_events(self, first: int, last: int) -> list[L1Event]:
         """Return the rollup's events in blocks first..last, in the order in which they happened."""
         events: list[L1Event] = []
