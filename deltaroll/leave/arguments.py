@@ -1,15 +1,19 @@
 """Arguments of the contracts' calls, from what a follower derived."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from deltaroll.l1.commitments import compress_branch, to_header_tuple
+from deltaroll.l1.commitments import compress_branch
+from deltaroll.node.escape import (
+    EscapeError,
+    compute_escape_witness,
+    compute_freeze,
+    compute_open,
+    compute_refunds,
+    compute_unpriced,
+)
 from deltaroll.node.exits import prove_exit
 from deltaroll.node.follower import Follower
-from deltaroll.protocol.hashing import keccak
-from deltaroll.protocol.state import compute_state_root, reset_meter, touch_account, touch_market
-from deltaroll.protocol.types import AccountId, Message
-from deltaroll.protocol.witness import encode_witness
+from deltaroll.protocol.types import AccountId
 
 
 def make_claim(follower: Follower, index: int) -> tuple[Any, ...]:
@@ -26,39 +30,49 @@ def make_claim(follower: Follower, index: int) -> tuple[Any, ...]:
     return found.header, found.globals, leaf, sibling_map, siblings
 
 
-def make_freeze(follower: Follower) -> tuple[Any, ...]:
-    """Return the arguments of `EscapeHatch.freeze`."""
-    header = follower.chain[-1].submitted.header
-    message = follower.state.messages[header.queue_end]
-    return to_header_tuple(header), to_message_tuple(message)
+def make_freeze(follower: Follower, now: int) -> tuple[str, tuple[Any, ...]]:
+    """Return which call freezes the rollup, `freeze` or `freezeUnpriced`, and its arguments.
+
+    Raises
+    ------
+    EscapeError
+        When neither does.
+    """
+    silence = compute_freeze(follower)
+    if silence is not None and now >= silence.possible_from:
+        return "freeze", (silence.head, silence.next)
+    unpriced = compute_unpriced(follower)
+    if unpriced is not None and now >= unpriced.possible_from:
+        return "freezeUnpriced", (
+            unpriced.series,
+            unpriced.settled,
+            unpriced.next,
+            unpriced.head,
+        )
+    raise EscapeError("escape: the rollup cannot be frozen now")
 
 
-def to_message_tuple(message: Message) -> tuple[object, ...]:
-    """Return a message as the contracts show it."""
-    return message.kind, "0x" + message.sender.hex(), message.time, keccak(message.body)
+def make_open(follower: Follower) -> tuple[Any, ...]:
+    """Return the arguments of `EscapeHatch.open`; raises what `compute_open` raises."""
+    call = compute_open(follower)
+    return call.last, call.globals
 
 
-def make_escape(follower: Follower, accounts: Sequence[AccountId]) -> bytes:
-    """Return the witness of `EscapeHatch.escape`: accounts and the series that they hold."""
-    state = follower.state
-    compute_state_root(state)
-    reset_meter(state)
-    for account_id in accounts:
-        account = touch_account(state, account_id)
-        for position in account.positions if account is not None else ():
-            touch_market(state, position.series)
-    return encode_witness(state, state.meter)
+def make_escape(follower: Follower, account: AccountId) -> bytes:
+    """Return the argument of `EscapeHatch.escape`; raises what `compute_escape_witness` raises."""
+    return compute_escape_witness(follower.state, [account])
 
 
 def make_refund(follower: Follower, index: int) -> tuple[Any, ...]:
-    """Return the arguments of `EscapeHatch.refundDeposit`."""
-    message = follower.state.messages[index]
-    body = message.body
-    return (
-        index,
-        "0x" + message.sender.hex(),
-        message.time,
-        "0x" + body[:20].hex(),
-        int.from_bytes(body[20:24], "big"),
-        int.from_bytes(body[24:40], "big"),
-    )
+    """Return the arguments of `EscapeHatch.refundDeposit`.
+
+    Raises
+    ------
+    EscapeError
+        When nothing is paid back of this message.
+    """
+    for call in compute_refunds(follower):
+        if call.index == index:
+            sender, owner = "0x" + call.sender.hex(), "0x" + call.owner.hex()
+            return call.index, sender, call.time, owner, call.account, call.amount
+    raise EscapeError(f"escape: message {index} is no deposit to be paid back")

@@ -1,7 +1,8 @@
 """Goes a way out, one step at a time.
 
-After every step L1 is looked at again and the plan is made again. So whatever has happened meanwhile
-(a step done by somebody else, a crash, a batch removed, a frozen rollup) is no special case.
+After every step L1 is looked at again and the plan is made again. So whatever has happened
+meanwhile (a step done by somebody else, a crash, a batch removed, a frozen rollup) is no special
+case.
 """
 
 from collections.abc import Callable
@@ -13,9 +14,14 @@ from ape.api import AccountAPI, ReceiptAPI
 from ape.exceptions import ApeException
 from eth_utils.conversions import to_bytes
 
-from deltaroll.l1.commitments import to_header_tuple
 from deltaroll.l1.gateway import L1Error
-from deltaroll.leave.arguments import make_claim, make_escape, make_freeze, make_refund
+from deltaroll.leave.arguments import (
+    make_claim,
+    make_escape,
+    make_freeze,
+    make_open,
+    make_refund,
+)
 from deltaroll.leave.forecast import MAX_EXIT
 from deltaroll.leave.memory import Decision, Memory, to_records
 from deltaroll.leave.moves import Action, Route
@@ -24,7 +30,6 @@ from deltaroll.leave.plan import Ask, Plan, Step, list_routes, make_plan
 from deltaroll.leave.situation import Situation
 from deltaroll.leave.words import describe_step
 from deltaroll.node.follower import Follower
-from deltaroll.protocol.leaf import encode_globals
 from deltaroll.protocol.types import AccountId, Address, Withdraw
 
 POOL_SECONDS = 120.0
@@ -175,13 +180,13 @@ class Leaver:
             case Action.CLAIM:
                 return self._send(bridge.claimExit, *make_claim(self.follower, item.index))
             case Action.FREEZE:
-                return self._send(hatch.freeze, *make_freeze(self.follower))
+                assert self.follower.head is not None
+                name, arguments = make_freeze(self.follower, self.follower.head.time)
+                return self._send(getattr(hatch, name), *arguments)
             case Action.OPEN_HATCH:
-                last = self.follower.chain[-1]
-                header = to_header_tuple(last.submitted.header)
-                return self._send(hatch.open, header, encode_globals(last.globals))
+                return self._send(hatch.open, *make_open(self.follower))
             case Action.ESCAPE:
-                return self._send(hatch.escape, make_escape(self.follower, [item.account]))
+                return self._send(hatch.escape, make_escape(self.follower, item.account))
             case Action.TAKE:
                 return self._send(hatch.claim, item.account)
             case Action.REFUND:

@@ -35,7 +35,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     owner: str
     route: Route
     queue_from: int
-    """Messages in the L1 queue when it was decided: what the owner asked before is not part of it."""
+    """What the owner asked L1 for before this message is not part of it."""
     asks: tuple[AskRecord, ...]
 
     def to_asks(self) -> tuple[Ask, ...]:

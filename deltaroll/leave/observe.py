@@ -1,15 +1,16 @@
 """Looks at L1 and at the state derived from it, once, for one owner."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from deltaroll.engine.ledger import compute_equity_at_marks
 from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.leave.forecast import forecast_exit
 from deltaroll.leave.outcomes import Outcome, compute_outcomes
 from deltaroll.leave.situation import Asked, Hatch, Holding, OpenExit, Owned, Situation, Terms
+from deltaroll.node.escape import compute_freeze, compute_unpriced
 from deltaroll.node.follower import Follower
 from deltaroll.protocol.types import (
+    Account,
     AccountId,
     Address,
     MarketId,
@@ -20,7 +21,6 @@ from deltaroll.protocol.types import (
 
 LAST_BATCHES = 8
 """From which the pace of the sequencer is guessed."""
-NO_HASH = bytes(32)
 
 
 def read_terms(gateway: Gateway) -> Terms:
@@ -56,10 +56,9 @@ def observe(follower: Follower, terms: Terms, owner: Address, since: int) -> Sit
     gateway, state = follower.gateway, follower.state
     now = Timestamp(follower.head.time)
     inbox = gateway.contracts.inbox
-    headers = [derived.submitted.header for derived in follower.chain]
+    headers = [submitted.header for submitted in follower.posted]
     first_waiting = state.messages.get(headers[-1].queue_end)
     messages = _find_messages(follower, owner, since)
-    hatch = _observe_hatch(follower, terms, now)
     return Situation(
         owner=owner,
         now=now,
@@ -70,14 +69,14 @@ def observe(follower: Follower, terms: Terms, owner: Address, since: int) -> Sit
         has_sequencer=int(inbox.bondOf(inbox.sequencer()).amount) != 0,
         waiting_since=None if first_waiting is None else first_waiting.time,
         has_fraud=follower.fraud is not None,
-        hatch=hatch,
+        hatch=_observe_hatch(follower, terms, now),
         accounts=tuple(
-            _observe_account(follower, owner, account, now, hatch)
+            _observe_account(follower, owner, account, now)
             for account in sorted(state.accounts)
             if state.accounts[account].owner == owner
         ),
         exits=_find_exits(follower, terms, owner),
-        asked=_describe_messages(follower, messages, hatch),
+        asked=_describe_messages(follower, messages),
     )
 
 
@@ -87,45 +86,50 @@ def _guess_interval(times: Sequence[int]) -> int:
 
 
 def _observe_hatch(follower: Follower, terms: Terms, now: Timestamp) -> Hatch:
-    contracts = follower.gateway.contracts
-    header = follower.chain[-1].submitted.header
-    waiting = follower.state.messages.get(header.queue_end)
-    freezable = (
-        None
-        if waiting is None
-        else Timestamp(max(waiting.time, header.l1_time) + terms.freeze_delay)
-    )
-    is_frozen = bool(contracts.inbox.isFrozen())
-    hatch = contracts.escape_hatch
-    is_open = is_frozen and bytes(hatch.finalRoot()) != NO_HASH
-    return Hatch(
-        is_frozen=is_frozen,
-        can_freeze=(
-            not is_frozen
-            and freezable is not None
-            and now > freezable
-            and follower.fraud is None
-        ),
-        freezable_at=freezable,
-        final_at=Timestamp(header.l1_time + terms.challenge_window if header.index else 0),
-        is_open=is_open,
-        closes_at=Timestamp(int(hatch.closesAt()) if is_open else 0),
-        queue_end=int(hatch.finalQueueEnd()) if is_open else 0,
-    )
+    closing = follower.closing
+    last = follower.posted[-1].header
+    final_at = Timestamp(last.l1_time + terms.challenge_window if last.index else 0)
+    if closing is None:
+        freezable = find_freezable(follower)
+        can_freeze = freezable is not None and now >= freezable
+        return Hatch(False, can_freeze, freezable, final_at)
+    opened = closing.opened
+    if opened is None:
+        return Hatch(True, False, None, final_at)
+    return Hatch(True, False, None, final_at, True, Timestamp(opened.closes_at))
+
+
+def find_freezable(follower: Follower) -> Timestamp | None:
+    """Return from when on the rollup may be frozen, if it goes on as it is; None when nothing
+    points to it.
+    """
+    times = []
+    silence = compute_freeze(follower)
+    if silence is not None:
+        times.append(silence.possible_from)
+    if follower.fraud is None and any(account.positions for account in _get_accounts(follower)):
+        unpriced = compute_unpriced(follower)
+        if unpriced is not None:
+            times.append(unpriced.possible_from)
+    return Timestamp(min(times)) if times else None
+
+
+def _get_accounts(follower: Follower) -> Iterable[Account]:
+    return follower.state.accounts.values()
 
 
 def _observe_account(
-    follower: Follower, owner: Address, account_id: AccountId, now: Timestamp, hatch: Hatch
+    follower: Follower, owner: Address, account_id: AccountId, now: Timestamp
 ) -> Owned:
-    state = follower.state
+    state, closing = follower.state, follower.closing
     account = state.accounts[account_id]
     free, refusal, _ = forecast_exit(state, owner, account_id, (), now)
     held = [position.series for position in account.positions]
     closed, _, closes = forecast_exit(state, owner, account_id, held, now)
-    claim: Any = None
+    registered = None if closing is None else closing.escaped.get(account_id)
+    is_paid = closing is not None and account_id in closing.paid
     payout = 0
-    if hatch.is_open:
-        claim = follower.gateway.contracts.escape_hatch.claimOf(account_id)
+    if registered is not None and not is_paid:
         payout = int(follower.gateway.contracts.escape_hatch.payoutOf(account_id))
     return Owned(
         account=account_id,
@@ -145,8 +149,8 @@ def _observe_account(
             Holding(position.series, position.size, *closes[position.series])
             for position in account.positions
         ),
-        claim=0 if claim is None else int(claim.amount),
-        is_registered=claim is not None and int(claim.owner, 16) != 0,
+        claim=0 if registered is None or is_paid else registered.amount,
+        is_registered=registered is not None,
         payout=payout,
     )
 
@@ -189,19 +193,14 @@ def get_refundee(sender: Address, body: bytes) -> Address:
     return sender if int.from_bytes(body[20:24], "big") else Address(body[:20])
 
 
-def _describe_messages(
-    follower: Follower, messages: dict[int, Message], hatch: Hatch
-) -> tuple[Asked, ...]:
+def _describe_messages(follower: Follower, messages: dict[int, Message]) -> tuple[Asked, ...]:
+    closing = follower.closing
     served = follower.state.globals.queue_index
     consumed = [index for index in messages if index < served]
     outcomes = compute_outcomes(follower, consumed) if consumed else {}
     found = []
     for index, message in sorted(messages.items()):
-        is_refunded = (
-            hatch.is_open
-            and message.kind == MessageKind.DEPOSIT
-            and bool(follower.gateway.contracts.escape_hatch.isRefunded(index))
-        )
+        is_refunded = closing is not None and index in closing.refunded
         found.append(_describe(index, message, index < served, outcomes.get(index), is_refunded))
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""What became of messages of the L1 queue: no transition says so, so the batches are applied again."""
+"""What became of messages of the L1 queue. No batch says so: the batches are applied again."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -66,9 +66,7 @@ def _apply_chunk(
         before = state.globals
         index = before.queue_index
         is_wanted = isinstance(transaction, Queue) and index in wanted
-        refusal = (
-            find_refusal(state, state.messages[index], context) if is_wanted else Fault.NONE
-        )
+        refusal = find_refusal(state, state.messages[index], context) if is_wanted else Fault.NONE
         process_transaction(state, transaction, progress, context)
         if not is_wanted:
             continue

@@ -1,19 +1,18 @@
-"""Which way out, in which steps, at which cost, until when. Pure: the same situation and wishes give
-the same plan.
+"""Which way out, in which steps, at which cost, until when. Pure: the same situation and the same
+wishes give the same plan.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from deltaroll.leave.moves import ENDS, GAS_PER_POSITION, SHARED, TABLE, Action, Place, Route
-from deltaroll.leave.situation import Asked, Owned, Situation
+from deltaroll.leave.situation import NEVER, Asked, Owned, Situation
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.types import AccountId, MarketId, MessageKind, Timestamp
 
+NO_ACCOUNT, NO_MARKET = AccountId(0), MarketId(0)
 SECOND = 1
 """Windows are over in the second after them."""
-PASSING = frozenset({Fault.HALTED, Fault.STALE_MARK})
-"""Refusals that a fresh price ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,15 @@ class Item:
     """Money that leaves together."""
 
     place: Place
-    account: AccountId = AccountId(0)
+    account: AccountId = NO_ACCOUNT
     index: int = 0
     """Of the exit, the message or the delayed payment."""
-    market: MarketId = MarketId(0)
+    market: MarketId = NO_MARKET
     amount: int = 0
     """Collateral units, as far as it can be known."""
     asks: int = 0
     """Most that a forced exit asks for; 0: all there is."""
-    since: Timestamp = Timestamp(0)
+    since: Timestamp = NEVER
     """Of the message, or when what is waited for is over, once that is known."""
     positions: int = 0
     is_deposit: bool = False
@@ -161,7 +160,7 @@ def _walk(situation: Situation, item: Item) -> Iterator[Step]:
         if is_wait(move.action):
             at = max(at, _compute_end(situation, move.action, item, at))
             # What it has been waiting for so far does not count for what comes next.
-            item = replace(item, since=Timestamp(0))
+            item = replace(item, since=NEVER)
         gas = move.gas
         if move.action == Action.ESCAPE:
             gas += item.positions * GAS_PER_POSITION
@@ -170,7 +169,7 @@ def _walk(situation: Situation, item: Item) -> Iterator[Step]:
 
 
 def _compute_end(situation: Situation, action: Action, item: Item, start: Timestamp) -> Timestamp:
-    """Return when a wait that begins at `start` is over at the latest, if others do what they must."""
+    """Return when a wait from `start` on is over at the latest, if others do what they must."""
     terms, hatch = situation.terms, situation.hatch
     match action:
         case Action.AWAIT_SERVICE if item.place in (Place.UNSIGNED, Place.SIGNED):
@@ -187,7 +186,7 @@ def _compute_end(situation: Situation, action: Action, item: Item, start: Timest
         case Action.AWAIT_PAYMENT:
             end = item.since
         case Action.AWAIT_FREEZE:
-            end = (hatch.freezable_at or start + terms.freeze_delay) + SECOND
+            end = hatch.freezable_at or start + terms.freeze_delay + SECOND
         case Action.AWAIT_FINAL:
             end = hatch.final_at + SECOND
         case _:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.types import AccountId, Address, MarketId, MessageKind, Timestamp
 
+NEVER = Timestamp(0)
+"""No time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -109,14 +112,12 @@ class Hatch:
     can_freeze: bool = False
     """Somebody may freeze it in this second."""
     freezable_at: Timestamp | None = None
-    """When silence allows it, if silence goes on; None while no message waits."""
-    final_at: Timestamp = Timestamp(0)
+    """From when on somebody may, if it goes on like this; None when nothing points to it."""
+    final_at: Timestamp = NEVER
     """The last batch is settled after this second."""
     is_open: bool = False
-    closes_at: Timestamp = Timestamp(0)
+    closes_at: Timestamp = NEVER
     """Payment starts after this second."""
-    queue_end: int = 0
-    """Messages that the final state includes, once open."""
 
 
 @dataclass(frozen=True, slots=True)

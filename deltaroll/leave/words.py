@@ -1,12 +1,12 @@
 """Plans and situations in plain words."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from deltaroll.amounts import to_money
 from deltaroll.leave.moves import Action, Route
-from deltaroll.leave.plan import PASSING, Ask, Blocked, Plan, Step, is_wait
+from deltaroll.leave.plan import Ask, Blocked, Plan, Step, is_wait
 from deltaroll.leave.situation import Asked, Owned, Situation
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.types import MessageKind
@@ -17,7 +17,7 @@ TITLES = {
     Route.ESCAPE: "escape: the rollup ends, and you take your equity out by proof",
 }
 REFUSALS = {
-    Fault.MARGIN: "all of its equity is initial margin of its positions: close some first (--close)",
+    Fault.MARGIN: "its equity is margin of its positions: close them first (--close)",
     Fault.HALTED: "what it holds has no price: a request would be passed over until the oracle "
     "committee prices it again; anyone who has signed prices can force them through L1 "
     "(ape run force). If nobody prices it for the oracle delay, anyone may freeze the rollup",
@@ -37,7 +37,7 @@ WAYS_ON = {
 
 def describe_time(time: int) -> str:
     """Return a second as a date."""
-    return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def describe_span(seconds: int) -> str:
@@ -173,7 +173,7 @@ def describe_step(step: Step) -> str:
                 "hand it to the sequencer"
             )
         case Action.CLAIM:
-            return "claim the exit" if not item.index and item.account else f"claim exit {item.index}"
+            return "claim the exit" if item.account else f"claim exit {item.index}"
         case Action.ESCAPE:
             return f"prove account {item.account} to the escape hatch"
         case Action.TAKE:
@@ -181,11 +181,12 @@ def describe_step(step: Step) -> str:
         case Action.REFUND:
             return f"have deposit {item.index} paid back"
         case Action.FREEZE:
-            return "freeze the rollup: nobody can trade or deposit any more, for ever, and " + (
-                "everybody has to leave by proof"
+            return (
+                "freeze the rollup: nobody can trade or deposit any more, for ever, and everybody "
+                "has to leave by proof"
             )
         case _:
-            return step.action.value
+            return str(step.action.value)
 
 
 def _describe_blocked(blocked: Blocked) -> str:
@@ -230,8 +231,3 @@ def describe_asks(asks: Sequence[Ask]) -> str:
         closing = ", positions closed first" if ask.closes else ""
         parts.append(f"{amount} from account {ask.account}{closing}")
     return "; ".join(parts) or "nothing but what is on its way"
-
-
-def is_passing(blocked: Blocked) -> bool:
-    """Return whether a fresh price alone would unblock an account."""
-    return blocked.reason in PASSING
