@@ -24,6 +24,7 @@ from deltaroll.l1.discovery import DiscoveryError, discover
 from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
 from deltaroll.l1.wallets import sign_typed_data
+from deltaroll.leave.force import ForceError
 from deltaroll.leave.leaver import LeaveError
 from deltaroll.leave.memory import RecordError
 from deltaroll.leave.proof import ProofError
@@ -51,6 +52,7 @@ FINAL = (
     DiscoveryError,
     EscapeError,
     ExitError,
+    ForceError,
     LeaveError,
     LiquidatorError,
     ProofError,

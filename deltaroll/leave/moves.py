@@ -96,7 +96,7 @@ TABLE: dict[Place, Move] = {
     Place.DUE: Move(Action.TAKE, Place.PAID, 80_000),
     Place.UNPROCESSED: Move(Action.REFUND, Place.PAID, 90_000),
 }
-"""Gas is about what it takes, rounded up; figures that are measured are in `benchmarks/gas.json`."""
+"""Gas is about what it takes, rounded up; `benchmarks/gas.json` has what is measured."""
 GAS_PER_POSITION = 20_000
 """An escape's proof opens every series that the account holds."""
 ENDS = frozenset({Place.ASKED, Place.PAID})

@@ -81,8 +81,10 @@ def observe(follower: Follower, terms: Terms, owner: Address, since: int) -> Sit
 
 
 def _guess_interval(times: Sequence[int]) -> int:
+    """Return the median of the last steps between batches, the lower one of two."""
     last = times[-LAST_BATCHES:]
-    return (last[-1] - last[0]) // (len(last) - 1) if len(last) > 1 else 0
+    steps = sorted(after - before for before, after in zip(last, last[1:], strict=False))
+    return steps[(len(steps) - 1) // 2] if steps else 0
 
 
 def _observe_hatch(follower: Follower, terms: Terms, now: Timestamp) -> Hatch:

@@ -146,7 +146,10 @@ def list_routes(situation: Situation, has_channel: bool) -> list[Route]:
     if not situation.is_alive:
         # A forced exit is what waits: it starts the clock of proposing and of freezing.
         return [Route.FORCED, Route.ESCAPE]
-    return [Route.NORMAL, Route.FORCED] if has_channel else [Route.FORCED]
+    if not has_channel:
+        return [Route.FORCED]
+    is_slow = situation.interval > situation.terms.forced_delay
+    return [Route.FORCED, Route.NORMAL] if is_slow else [Route.NORMAL, Route.FORCED]
 
 
 def _walk(situation: Situation, item: Item) -> Iterator[Step]:
