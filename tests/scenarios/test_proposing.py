@@ -32,6 +32,7 @@ from tests.scenarios.support import (
     ERIN,
     EXPIRY,
     FOREVER,
+    FRANK,
     PRICES,
     RICH,
     THRESHOLD,
@@ -151,6 +152,7 @@ def test_rejoin__others_proposed_meanwhile__accepted_fills_settle_on_their_head(
     book = sequencer.engine.get_orders()
     assert len(book) == 1
 
+    lab.advance(60)
     proposer = open_proposer(lab)
     proposer.take([])
     assert len(proposer.propose()) == 1
@@ -225,7 +227,7 @@ def test_queue__overdue_message__blocks_every_batch_that_leaves_it(lab: Lab):
     """
     force_exit(lab, ERIN, 10**6)
     lab.advance(100)
-    force_exit(lab, ALICE, 10**6)
+    force_exit(lab, FRANK, 10**6)
     lab.advance(DELAY + 1)
     idle = lab.lie(lab.transfer(nonce=5), queue_end=0)
     consumed = lab.head.queue_end
@@ -244,7 +246,7 @@ def test_queue__overdue_message__blocks_every_batch_that_leaves_it(lab: Lab):
     assert error == "RollupInbox_ForcedInclusion"
     lab.post_honest(lab.chunk(lab.queue(), lab.queue()))
     assert [leaf.recipient for leaf in lab.state.exits[-2:]] == [
-        lab.venue.keys[account].address for account in (ERIN, ALICE)
+        lab.venue.keys[account].address for account in (ERIN, FRANK)
     ]
 
 
