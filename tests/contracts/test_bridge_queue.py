@@ -11,6 +11,8 @@ from eth_utils import keccak
 from tests.contracts.reference import ZERO, Message
 from tests.contracts.support import (
     FOREVER,
+    LIMIT,
+    NO_CAP,
     SUCCESS,
     ZERO_ADDRESS,
     Revert,
@@ -282,11 +284,13 @@ def test_queue_hash__unknown_message__reverts(bridge, alice):
 
 
 def test_constructor__vault_of_another_bridge__reverts(vault, inbox, governor, alice):
-    result = deployment_outcome(project.Bridge, vault, inbox, governor, sender=alice)
+    result = deployment_outcome(project.Bridge, vault, inbox, governor, NO_CAP, sender=alice)
     assert result == Revert("Bridge_WrongVault", vault)
 
 
 def test_constructor__zero_inbox__reverts(token, governor, deployer, create_at):
-    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer)
-    result = deployment_outcome(project.Bridge, vault, ZERO_ADDRESS, governor, sender=deployer)
+    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer, LIMIT)
+    result = deployment_outcome(
+        project.Bridge, vault, ZERO_ADDRESS, governor, NO_CAP, sender=deployer
+    )
     assert result == Revert("Bridge_InvalidInbox", ZERO_ADDRESS)

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Bridge} from "../../contracts/Bridge.sol";
-import {Exit} from "../../contracts/interfaces/IBridge.sol";
+import {DepositCap, Exit} from "../../contracts/interfaces/IBridge.sol";
 import {IMarginVault} from "../../contracts/interfaces/IMarginVault.sol";
 import {Header, IRollupInbox} from "../../contracts/interfaces/IRollupInbox.sol";
 import {Commitments} from "../../contracts/libraries/Commitments.sol";
@@ -15,6 +15,7 @@ contract ExitTheorems {
     Bridge private _bridge;
     uint256 private _released;
     uint256 private _paid;
+    uint32 private _index;
     address private _recipient;
 
     // This contract is the vault and the inbox.
@@ -31,8 +32,9 @@ contract ExitTheorems {
         return true;
     }
 
-    function release(address to, uint256 amount) external {
+    function release(uint32 exitIndex, address to, uint128 amount) external {
         ++_released;
+        _index = exitIndex;
         _recipient = to;
         _paid = amount;
     }
@@ -74,7 +76,8 @@ contract ExitTheorems {
         _bridge.claimExit(header, globals, exit, branch.length == 0 ? 0 : 5, branch);
         assert(!was && _bridge.isClaimed(exit.index));
         assert(_bridge.isClaimed(other) == (other == exit.index || otherWas));
-        assert(_released == 1 && _paid == exit.amount && _recipient == exit.recipient);
+        assert(_released == 1 && _index == exit.index && _paid == exit.amount);
+        assert(_recipient == exit.recipient);
     }
 
     /// An exit's hash says all that is paid: to whom, how much, of what.
@@ -99,7 +102,9 @@ contract ExitTheorems {
     }
 
     function _deploy() private {
-        _bridge = new Bridge(IMarginVault(address(this)), IRollupInbox(address(this)), address(0));
+        _bridge = new Bridge(
+            IMarginVault(address(this)), IRollupInbox(address(this)), address(0), DepositCap(0, 0, 0)
+        );
         SVM.enableSymbolicStorage(address(_bridge));
     }
 
