@@ -61,7 +61,7 @@ class DeploymentParameters:
     outflow_delay: int = 24 * 3600
     """Seconds that an exit beyond it waits."""
     cap_initial: int = 0
-    """Most collateral units that the vault may hold at deployment; with the next two zero: no cap."""
+    """Most collateral units that the vault may hold at first; all three zero: no cap."""
     cap_per_day: int = 0
     """Collateral units that the cap grows by in a day."""
     cap_end: int = 0
