@@ -38,9 +38,9 @@ struct ClaimOffer {
 
 /// @title The door between L1 and L2.
 /// @notice Queues deposits and forced requests for L2, pays exits of settled batches.
-/// @dev Users approve the bridge. It calls nothing but the vault, the inbox, its own token's `permit` and `transferFrom`,
-/// and Permit2's signature transfer; the last three always for the caller, whose money it is. So an approval, a permit
-/// or a signature can never be turned against its owner.
+/// @dev Users approve the bridge. It calls nothing but the vault, the inbox, its own token's `permit` and
+/// `transferFrom`, and Permit2's signature transfer; the last three always for the caller, whose money it is. So an
+/// approval, a permit or a signature can never be turned against its owner.
 ///
 /// An exit's claim has an owner: its recipient, until they transfer or sell it. A claim is the whole exit: index,
 /// recipient and amount. It takes no proof to transfer one, because a record about an exit that no settled batch has

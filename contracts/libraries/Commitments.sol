@@ -105,7 +105,8 @@ library Commitments {
     ) internal pure returns (bytes32 node) {
         uint256 path = index;
         uint256 map = siblingMap;
-        // Scratch space holds the two children. 32 bits: no more than EXIT_DEPTH levels.
+        uint256 depth = EXIT_DEPTH;
+        // Scratch space holds the two children. Both maps have 32 bits: no more than `depth` levels.
         assembly ("memory-safe") {
             node := leaf
             let level := 0
@@ -124,7 +125,7 @@ library Commitments {
             }
             // Up here the tree is empty but for this path, which keeps to the left.
             mstore(0x20, 0)
-            for {} lt(level, EXIT_DEPTH) { level := add(level, 1) } {
+            for {} lt(level, depth) { level := add(level, 1) } {
                 mstore(0x00, node)
                 node := keccak256(0x00, 0x40)
             }
