@@ -70,6 +70,7 @@ CONTRACTS = (
     "Caller",
     "MockUSDC",
     "MockVerifier",
+    "OddToken",
     "SwitchToken",
 )
 """Where errors come from."""
