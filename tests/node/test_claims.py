@@ -13,7 +13,7 @@ from tests.node.l1 import WINDOW, FakeL1
 from tests.node.support import OWNERS, encode_force_exit
 from tests.node.test_follower import ADA, BLAISE, deposit, make_follower, post
 
-AMOUNT = 10_000_000
+AMOUNT = 4_000_000
 DELAY = 86_400
 TERMS = Terms(10**9, 3 * 10**9)
 ZERO = "0x" + bytes(20).hex()
