@@ -68,6 +68,7 @@ contract ExitTheorems {
         exit.index = _edge(place);
         bool was = _bridge.isClaimed(exit.index);
         bool otherWas = _bridge.isClaimed(other);
+        address owner = _bridge.ownerOfClaim(exit);
         bytes memory globals = SVM.createBytes(GLOBALS_BYTES, "globals");
         bytes32[] memory branch = new bytes32[](place & 1 == 0 ? 0 : 2);
         for (uint256 i = 0; i < branch.length; ++i) {
@@ -77,7 +78,39 @@ contract ExitTheorems {
         assert(!was && _bridge.isClaimed(exit.index));
         assert(_bridge.isClaimed(other) == (other == exit.index || otherWas));
         assert(_released == 1 && _index == exit.index && _paid == exit.amount);
-        assert(_recipient == exit.recipient);
+        // An owner without the mark of a transfer is in no real storage; the mark alone may be.
+        assert(_recipient == owner || _recipient == exit.recipient);
+    }
+
+    /// A transfer is its owner's, moves its own claim alone, and marks nothing as claimed. Domain: every exit.
+    function check_transfer(Exit calldata exit, address to, Exit calldata other, uint32 index)
+        external
+    {
+        _deploy();
+        bool was = _bridge.isClaimed(index);
+        address owner = _bridge.ownerOfClaim(exit);
+        address otherOwner = _bridge.ownerOfClaim(other);
+        _bridge.transferClaim(exit, to);
+        assert(owner == address(this) && _bridge.ownerOfClaim(exit) == to);
+        assert(_bridge.isClaimed(index) == was);
+        bool isSame = exit.index == other.index && exit.asset == other.asset
+            && exit.recipient == other.recipient && exit.amount == other.amount;
+        assert(isSame || _bridge.ownerOfClaim(other) == otherOwner);
+    }
+
+    /// Who gets a claim is paid for it. Domain: indexes at the edges of words and of the tree; every owner and exit.
+    function check_transferred_claim(
+        Header calldata header,
+        Exit memory exit,
+        uint8 place,
+        address to
+    ) external {
+        _deploy();
+        exit.index = _edge(place);
+        _bridge.transferClaim(exit, to);
+        bytes memory globals = SVM.createBytes(GLOBALS_BYTES, "globals");
+        _bridge.claimExit(header, globals, exit, 0, new bytes32[](0));
+        assert(_released == 1 && _recipient == to && _paid == exit.amount);
     }
 
     /// An exit's hash says all that is paid: to whom, how much, of what.
@@ -89,7 +122,7 @@ contract ExitTheorems {
     /// Planted: a claim leaves every other exit's mark, and its own, as they were.
     function check_refuted_claim(Header calldata header, Exit memory exit, uint32 other) external {
         _deploy();
-        exit.index = 256;
+        exit.index = 128;
         bool otherWas = _bridge.isClaimed(other);
         bytes memory globals = SVM.createBytes(GLOBALS_BYTES, "globals");
         _bridge.claimExit(header, globals, exit, 0, new bytes32[](0));
@@ -103,7 +136,10 @@ contract ExitTheorems {
 
     function _deploy() private {
         _bridge = new Bridge(
-            IMarginVault(address(this)), IRollupInbox(address(this)), address(0), DepositCap(0, 0, 0)
+            IMarginVault(address(this)),
+            IRollupInbox(address(this)),
+            address(0),
+            DepositCap(0, 0, 0)
         );
         SVM.enableSymbolicStorage(address(_bridge));
     }
@@ -111,8 +147,8 @@ contract ExitTheorems {
     function _edge(uint8 place) private pure returns (uint32) {
         if (place == 0) return 0;
         if (place == 1) return 1;
-        if (place == 2) return 255;
-        if (place == 3) return 256;
+        if (place == 2) return 127;
+        if (place == 3) return 128;
         if (place == 4) return 2 ** 31;
         VM.assume(place == 5);
         return 2 ** 32 - 1;
