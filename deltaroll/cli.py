@@ -16,6 +16,7 @@ from ape.cli import ConnectedProviderCommand
 from ape.exceptions import ApeException
 from ape.managers.project import ProjectManager
 from ape_accounts import KeyfileAccount
+from eth_utils.address import is_address
 from eth_utils.conversions import to_bytes
 
 from deltaroll.amounts import DECIMALS
@@ -228,6 +229,24 @@ class Money(click.ParamType):
 
 
 MONEY = Money()
+
+
+class L1Address(click.ParamType):
+    """An address, its checksum right if it has one, and not zero."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it as given; fails when it is none."""
+        address = str(value)
+        if not address.startswith("0x") or not is_address(address):
+            self.fail(f"{address} is not an address", param, ctx)
+        if not any(to_bytes(hexstr=address)):
+            self.fail("the zero address", param, ctx)
+        return address
+
+
+L1_ADDRESS = L1Address()
 
 
 def watch(look: Callable[[], None], once: bool, interval: float) -> None:

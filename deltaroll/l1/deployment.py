@@ -23,6 +23,8 @@ TIMES = (
     "freeze_delay",
     "oracle_delay",
     "claim_window",
+    "outflow_period",
+    "outflow_delay",
 )
 
 
@@ -52,6 +54,18 @@ class DeploymentParameters:
     """Seconds in which equity is registered before a frozen rollup pays."""
     bond: int = 10**18
     """Wei."""
+    outflow_ppm: int = 200_000
+    """Parts per million of the vault that may leave at once; a million: no limit."""
+    outflow_period: int = 24 * 3600
+    """Seconds in which that is replenished."""
+    outflow_delay: int = 24 * 3600
+    """Seconds that an exit beyond it waits."""
+    cap_initial: int = 0
+    """Most collateral units that the vault may hold at first; all three zero: no cap."""
+    cap_per_day: int = 0
+    """Collateral units that the cap grows by in a day."""
+    cap_end: int = 0
+    """When the cap ends, in seconds since 1970."""
 
 
 def validate_address(name: str, value: str) -> None:
@@ -78,7 +92,7 @@ def validate_decisions(parameters: DeploymentParameters) -> None:
     """
     for name in ("sequencer", "governor"):
         validate_address(name, getattr(parameters, name))
-    for name in (*TIMES, "bond"):
+    for name in (*TIMES, "bond", "outflow_ppm"):
         value = getattr(parameters, name)
         if value <= 0:
             raise DeploymentError(f"{name}: {value} is not positive")
@@ -135,8 +149,10 @@ def deploy(
         entries[name] = ContractEntry(instance.address, instance.creation_metadata.block, named)
         return str(instance.address)
 
-    vault = create("MarginVault", parameters.token, bridge, escape_hatch)
-    _expect("Bridge", bridge, create("Bridge", vault, inbox, parameters.governor))
+    limit = (parameters.outflow_ppm, parameters.outflow_period, parameters.outflow_delay)
+    cap = (parameters.cap_initial, parameters.cap_per_day, parameters.cap_end)
+    vault = create("MarginVault", parameters.token, bridge, escape_hatch, limit)
+    _expect("Bridge", bridge, create("Bridge", vault, inbox, parameters.governor, cap))
     configuration = (
         bridge,
         prover,
