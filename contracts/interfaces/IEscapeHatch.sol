@@ -160,8 +160,8 @@ interface IEscapeHatch {
     /// @param to Recipient.
     function claimTo(uint32 account, address to) external;
 
-    /// @notice Pays back a deposit that the final state does not include: to the owner it names when it would have opened an
-    /// account, else to its sender.
+    /// @notice Pays back a deposit that the final state does not include: to the owner it names when it names account 0, so an
+    /// account of its own, else to its sender.
     /// @param index Place in the queue.
     /// @param sender Who deposited.
     /// @param time Of the message.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any, NamedTuple
+
+from eth_utils import keccak
 
 from deltaroll.node.escape import compute_escape_witness
 from deltaroll.protocol.leaf import encode_globals
@@ -50,7 +53,8 @@ from tests.protocol.strategies import COMMITTEE, GRID, default_params
 __all__ = ["CLAIM_WINDOW", "FREEZE_DELAY", "ORACLE_DELAY", "START", "Revert"]
 
 UNDERLYING = MarketId(10)
-DEPOSIT_BODY = tuple[str, int, int]
+Refund = tuple[int, str, int, str, int, int]
+"""Arguments of `refundDeposit`."""
 
 
 class Holding(NamedTuple):
@@ -117,8 +121,6 @@ def make_state(
     **changes: Any,
 ) -> State:
     """A state with these leaves; what it holds is `backing`, or else the sum of all cash."""
-    from random import Random
-
     state = State()
     params = default_params(Random(1), COMMITTEE, GRID)
     set_market(state, UNDERLYING, make_underlying(params, Timestamp(observed_at)))
@@ -199,6 +201,14 @@ class Exodus(L1):
         self.set_time(max(message.time, self.last.l1_time) + FREEZE_DELAY + 1)
         return message
 
+    def freeze_behind(self, refund: Refund) -> None:
+        """Freeze because a deposit waits."""
+        _, sender, time, owner, account, amount = refund
+        body = bytes.fromhex(owner[2:]) + account.to_bytes(4, "big") + amount.to_bytes(16, "big")
+        self.set_time(max(time, self.last.l1_time) + FREEZE_DELAY + 1)
+        message = (1, sender, time, keccak(body))
+        self.send(RIVAL, self.hatch, "freeze", tuple(self.last), message)
+
     def freeze(self) -> None:
         """Freeze because nobody proposes."""
         message = self.wait()
@@ -228,7 +238,7 @@ class Exodus(L1):
         """What is registered: owner and amount."""
         return {each: tuple(self.ask("claimOf", each)) for each in accounts}  # type: ignore[misc]
 
-    def deposit(self, owner: str, account: int, amount: int) -> tuple[int, str, int, str, int, int]:
+    def deposit(self, owner: str, account: int, amount: int) -> Refund:
         """Deposit; return the arguments of `refundDeposit`."""
         index = int(self.send(ALICE, self.bridge, "queueCount"))
         self.send(ALICE, self.bridge, "deposit", owner, account, amount)
