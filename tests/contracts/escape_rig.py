@@ -41,6 +41,7 @@ from tests.adversary.catalogue_rig import (
     L1,
     ORACLE_DELAY,
     RIVAL,
+    SEQUENCER,
     START,
     At,
     Revert,
@@ -187,11 +188,12 @@ class Exodus(L1):
 
     # Steps
 
-    def adopt(self, state: State, queue_end: int | None = None) -> Header:
+    def adopt(self, state: State, queue_end: int | None = None, sender: str = SEQUENCER) -> Header:
         """Post a batch whose post root is a state's."""
         end = self.last.queue_end if queue_end is None else queue_end
         queue_hash = self.queue_hash(end - 1) if end else bytes(32)
-        self.last = self.post(self.last, [chunk(compute_state_root(state))], end, queue_hash)
+        chunks = [chunk(compute_state_root(state))]
+        self.last = self.post(self.last, chunks, end, queue_hash, sender=sender)
         self.state = state
         return self.last
 

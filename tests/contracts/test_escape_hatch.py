@@ -22,6 +22,7 @@ from tests.adversary.catalogue_rig import (
     L1,
     NOBODY,
     ORACLE_DELAY,
+    PROPOSER,
     PROPOSER_DELAY,
     RIVAL,
     SEQUENCER,
@@ -165,7 +166,7 @@ def test_freeze__of_inbox_or_bridge_by_anybody_else__is_refused(exodus, name):
 
 
 def test_release_frozen__of_the_vault_by_anybody_else__is_refused(exodus):
-    for sender in (DEPLOYER, SEQUENCER, GOVERNOR, exodus.bridge.address):
+    for sender in (DEPLOYER, SEQUENCER, GOVERNOR, RIVAL):
         error = exodus.refusal(sender, exodus.vault, "releaseFrozen", RIVAL, 1)
         assert error == "MarginVault_NotEscapeHatch"
 
@@ -272,7 +273,7 @@ def test_freeze__last_batch_removed_late__others_may_propose_first(exodus):
     until = removed_at + PROPOSER_DELAY
     assert freeze_outcome(exodus, message, genesis, until) == "EscapeHatch_TooEarly"
     with exodus.fork():
-        exodus.adopt(exodus.state, 1)
+        exodus.adopt(exodus.state, 1, PROPOSER)
         assert freeze_outcome(exodus, message, genesis, until + 1) == "EscapeHatch_NotHead"
     assert freeze_outcome(exodus, message, genesis, until + 1) == ""
 
