@@ -205,11 +205,15 @@ class Exodus(L1):
 
     def freeze_behind(self, refund: Refund) -> None:
         """Freeze because a deposit waits."""
+        self.set_time(max(refund[2], self.last.l1_time) + FREEZE_DELAY + 1)
+        self.send(RIVAL, self.hatch, "freeze", tuple(self.last), self.message_of(refund))
+
+    @staticmethod
+    def message_of(refund: Refund) -> tuple[int, str, int, bytes]:
+        """The message of a deposit."""
         _, sender, time, owner, account, amount = refund
         body = bytes.fromhex(owner[2:]) + account.to_bytes(4, "big") + amount.to_bytes(16, "big")
-        self.set_time(max(time, self.last.l1_time) + FREEZE_DELAY + 1)
-        message = (1, sender, time, keccak(body))
-        self.send(RIVAL, self.hatch, "freeze", tuple(self.last), message)
+        return (1, sender, time, keccak(body))
 
     def freeze(self) -> None:
         """Freeze because nobody proposes."""

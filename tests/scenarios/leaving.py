@@ -60,8 +60,8 @@ class Leaver:
         return closing
 
     def advance_to(self, time: int) -> None:
-        """Let L1 time pass up to the second before a time: the next block is at it."""
-        self.venue.advance(time - 1 - self.venue.gateway.get_head().time)
+        """Let L1 time pass: what is sent next is at this time or later."""
+        self.venue.advance(time - self.venue.gateway.get_head().time)
 
     def send(self, method: Any, *arguments: Any) -> Rpc:
         return self.venue.send(method, *arguments, sender=self.sender)
@@ -73,7 +73,7 @@ class Leaver:
         self.advance_to(call.possible_from - 1)
         refusal = self.venue.simulate(self.hatch.freeze, call.head, call.next, sender=self.sender)
         assert refusal == "EscapeHatch_TooEarly"
-        self.advance_to(call.possible_from)
+        self.venue.provider.make_request("evm_setNextBlockTimestamp", [call.possible_from])
         return self.send(self.hatch.freeze, call.head, call.next)
 
     def freeze_unpriced(self) -> Rpc:
@@ -90,7 +90,6 @@ class Leaver:
         settled = last.l1_time + self.venue.gateway.challenge_window + 1
         if settled > self.venue.gateway.get_head().time:
             self.advance_to(settled)
-            self.venue.advance(1)
         call = compute_open(self.follower)
         self.send(self.hatch.open, call.last, call.globals)
 

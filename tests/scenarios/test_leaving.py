@@ -277,7 +277,7 @@ def test_leave__freeze_in_the_middle_of_a_challenge__the_fraud_is_not_final(lab:
     venue = lab.venue
     someone = leaver(lab)
     lab.advance(ORACLE_DELAY + DAY)
-    lab.post_honest(lab.chunk(lab.withdraw(10**6, account=ALICE)))
+    lab.post_honest(lab.chunk(lab.withdraw(10**6)))
     honest = someone.follower
     settled = honest.find_newest()[Stage.SETTLED]
     call = compute_unpriced(honest)
@@ -306,8 +306,7 @@ def test_leave__freeze_in_the_middle_of_a_challenge__the_fraud_is_not_final(lab:
     state = someone.follower.state
     assert payouts[FRANK] == 10 * 10**6
     assert payouts == {key: compute_claim(state, state.accounts[key]) for key in EVERYBODY}
-    alice = venue.keys[ALICE].address
-    assert someone.claim_exit(alice) == 10**6
+    assert someone.claim_exit(venue.keys[ERIN].address) == 10**6
     assert someone.vault() == held_for_all(state) - sum(payouts.values())
 
 
