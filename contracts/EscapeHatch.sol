@@ -12,14 +12,13 @@ import {Fault, isFault} from "./protocol/Fault.sol";
 import {GLOBALS_BYTES, decodeGlobals} from "./protocol/Leaf.sol";
 import {
     AccountEntry,
-    MarketEntry,
     MarketType,
     State,
+    getLeaf,
     getSeries,
     getUnderlying,
     resetMeter,
-    toSeries,
-    touchMarket
+    toSeries
 } from "./protocol/State.sol";
 import {
     Account,
@@ -107,8 +106,7 @@ contract EscapeHatch is IEscapeHatch {
         if (Commitments.computeQueueHash(head.queueHash, message) != bridge.queueHash(index)) {
             revert EscapeHatch_WrongMessage(index);
         }
-        uint256 until =
-            FixedPointMathLib.max(next.time, head.l1Time) + uint256(freezeDelay);
+        uint256 until = FixedPointMathLib.max(next.time, head.l1Time) + uint256(freezeDelay);
         // What was built on a removed batch is gone, however recent: others come first with theirs.
         until = FixedPointMathLib.max(until, uint256(inbox.removedAt()) + inbox.proposerDelay());
         if (block.timestamp <= until) revert EscapeHatch_TooEarly(until);
@@ -166,6 +164,9 @@ contract EscapeHatch is IEscapeHatch {
         if (finalRoot == 0) revert EscapeHatch_NotOpen();
         State memory state = decodeWitness(witness);
         validateWitness(state, finalRoot);
+        // Nothing is weighed: leaves are touched without a limit.
+        state.meter.maxGas = type(uint256).max;
+        state.meter.maxWitness = type(uint256).max;
 
         uint256 total = totalClaims;
         uint256 before = total;
@@ -308,14 +309,16 @@ contract EscapeHatch is IEscapeHatch {
     {
         int256 equity = account.cash;
         Position[] memory positions = account.positions;
-        for (uint256 i = 0; i < positions.length; ++i) {
-            // Nothing is weighed here, so it does not matter that this tells what is too heavy.
-            (MarketEntry memory entry,) = touchMarket(state, positions[i].series);
-            // No state holds a position in anything else; should one do so, its owner still gets the rest.
-            if (entry.marketType != MarketType.SERIES) continue;
-            equity += computeEquityOf(
-                positions[i].size, positions[i].snapshot, toSeries(entry.leaf)
-            );
+        uint256 count = positions.length;
+        // At most 64 terms of less than 2^192.
+        unchecked {
+            for (uint256 i = 0; i < count; ++i) {
+                Position memory position = positions[i];
+                (uint256 leaf, Fault fault) = getLeaf(state, position.series, MarketType.SERIES);
+                // No state holds a position in anything else; should one do so, its owner still gets the rest.
+                if (isFault(fault)) continue;
+                equity += computeEquityOf(position.size, position.snapshot, toSeries(leaf));
+            }
         }
         if (equity <= 0) return 0;
         return uint256(equity) > MAX_AMOUNT ? MAX_AMOUNT : uint256(equity);

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any, NamedTuple
+
+from eth_utils import keccak
 
 from deltaroll.node.escape import compute_escape_witness
 from deltaroll.protocol.leaf import encode_globals
@@ -38,6 +41,7 @@ from tests.adversary.catalogue_rig import (
     L1,
     ORACLE_DELAY,
     RIVAL,
+    SEQUENCER,
     START,
     At,
     Revert,
@@ -50,7 +54,8 @@ from tests.protocol.strategies import COMMITTEE, GRID, default_params
 __all__ = ["CLAIM_WINDOW", "FREEZE_DELAY", "ORACLE_DELAY", "START", "Revert"]
 
 UNDERLYING = MarketId(10)
-DEPOSIT_BODY = tuple[str, int, int]
+Refund = tuple[int, str, int, str, int, int]
+"""Arguments of `refundDeposit`."""
 
 
 class Holding(NamedTuple):
@@ -117,8 +122,6 @@ def make_state(
     **changes: Any,
 ) -> State:
     """A state with these leaves; what it holds is `backing`, or else the sum of all cash."""
-    from random import Random
-
     state = State()
     params = default_params(Random(1), COMMITTEE, GRID)
     set_market(state, UNDERLYING, make_underlying(params, Timestamp(observed_at)))
@@ -185,11 +188,12 @@ class Exodus(L1):
 
     # Steps
 
-    def adopt(self, state: State, queue_end: int | None = None) -> Header:
+    def adopt(self, state: State, queue_end: int | None = None, sender: str = SEQUENCER) -> Header:
         """Post a batch whose post root is a state's."""
         end = self.last.queue_end if queue_end is None else queue_end
         queue_hash = self.queue_hash(end - 1) if end else bytes(32)
-        self.last = self.post(self.last, [chunk(compute_state_root(state))], end, queue_hash)
+        chunks = [chunk(compute_state_root(state))]
+        self.last = self.post(self.last, chunks, end, queue_hash, sender=sender)
         self.state = state
         return self.last
 
@@ -198,6 +202,18 @@ class Exodus(L1):
         message = self.enqueue()
         self.set_time(max(message.time, self.last.l1_time) + FREEZE_DELAY + 1)
         return message
+
+    def freeze_behind(self, refund: Refund) -> None:
+        """Freeze because a deposit waits."""
+        self.set_time(max(refund[2], self.last.l1_time) + FREEZE_DELAY + 1)
+        self.send(RIVAL, self.hatch, "freeze", tuple(self.last), self.message_of(refund))
+
+    @staticmethod
+    def message_of(refund: Refund) -> tuple[int, str, int, bytes]:
+        """The message of a deposit."""
+        _, sender, time, owner, account, amount = refund
+        body = bytes.fromhex(owner[2:]) + account.to_bytes(4, "big") + amount.to_bytes(16, "big")
+        return (1, sender, time, keccak(body))
 
     def freeze(self) -> None:
         """Freeze because nobody proposes."""
@@ -228,7 +244,7 @@ class Exodus(L1):
         """What is registered: owner and amount."""
         return {each: tuple(self.ask("claimOf", each)) for each in accounts}  # type: ignore[misc]
 
-    def deposit(self, owner: str, account: int, amount: int) -> tuple[int, str, int, str, int, int]:
+    def deposit(self, owner: str, account: int, amount: int) -> Refund:
         """Deposit; return the arguments of `refundDeposit`."""
         index = int(self.send(ALICE, self.bridge, "queueCount"))
         self.send(ALICE, self.bridge, "deposit", owner, account, amount)

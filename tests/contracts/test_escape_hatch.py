@@ -22,6 +22,7 @@ from tests.adversary.catalogue_rig import (
     L1,
     NOBODY,
     ORACLE_DELAY,
+    PROPOSER,
     PROPOSER_DELAY,
     RIVAL,
     SEQUENCER,
@@ -165,7 +166,7 @@ def test_freeze__of_inbox_or_bridge_by_anybody_else__is_refused(exodus, name):
 
 
 def test_release_frozen__of_the_vault_by_anybody_else__is_refused(exodus):
-    for sender in (DEPLOYER, SEQUENCER, GOVERNOR, exodus.bridge.address):
+    for sender in (DEPLOYER, SEQUENCER, GOVERNOR, RIVAL):
         error = exodus.refusal(sender, exodus.vault, "releaseFrozen", RIVAL, 1)
         assert error == "MarginVault_NotEscapeHatch"
 
@@ -272,7 +273,7 @@ def test_freeze__last_batch_removed_late__others_may_propose_first(exodus):
     until = removed_at + PROPOSER_DELAY
     assert freeze_outcome(exodus, message, genesis, until) == "EscapeHatch_TooEarly"
     with exodus.fork():
-        exodus.adopt(exodus.state, 1)
+        exodus.adopt(exodus.state, 1, PROPOSER)
         assert freeze_outcome(exodus, message, genesis, until + 1) == "EscapeHatch_NotHead"
     assert freeze_outcome(exodus, message, genesis, until + 1) == ""
 
@@ -280,10 +281,7 @@ def test_freeze__last_batch_removed_late__others_may_propose_first(exodus):
 def test_freeze__at_genesis_with_a_deposit_waiting__gives_it_back():
     exodus = Exodus(make_state({}))
     refund = exodus.deposit(BOB, 0, 1_234)
-    exodus.set_time(exodus.time + FREEZE_DELAY + 1)
-    body = bytes.fromhex(BOB[2:]) + bytes(4) + (1_234).to_bytes(16, "big")
-    message = (1, ALICE, refund[2], keccak(body))
-    exodus.send(RIVAL, exodus.hatch, "freeze", tuple(exodus.last), message)
+    exodus.freeze_behind(refund)
     exodus.open()
     assert exodus.ask("available") == 0
     exodus.send(RIVAL, exodus.hatch, "refundDeposit", *refund)
@@ -497,10 +495,7 @@ def test_open__exits_and_deposits__are_not_for_the_accounts():
     """1,000 of exits nobody has claimed, a deposit that waits."""
     exodus = Exodus(make_state(ACCOUNTS, MARKETS, backing=TOTAL, withdrawn=1_000))
     exodus.send(ALICE, exodus.token, "mint", exodus.vault.address, 1_000)
-    exodus.deposit(BOB, 0, 50)
-    exodus.set_time(exodus.time + FREEZE_DELAY + 1)
-    body = bytes.fromhex(BOB[2:]) + bytes(4) + (50).to_bytes(16, "big")
-    exodus.send(RIVAL, exodus.hatch, "freeze", tuple(exodus.last), (1, ALICE, START, keccak(body)))
+    exodus.freeze_behind(exodus.deposit(BOB, 0, 50))
     exodus.open()
     assert exodus.ask("available") == TOTAL
     assert exodus.balance(exodus.vault) == TOTAL + 1_000 + 50
@@ -795,6 +790,7 @@ def test_claim__token_re_enters__nothing_is_paid_twice(again):
 
     exodus = Exodus(population(), token="ReentrantToken")
     refund = exodus.deposit(ALICE, 0, 9)
+    exodus.freeze_behind(refund)
     exodus.open()
     exodus.escape(2, 3)
     exodus.close()
@@ -826,16 +822,8 @@ def refunding() -> tuple[Exodus, dict[str, Any]]:
     exodus.pass_time(5)
     refunds["known"] = exodus.deposit(CAROL, 3, 3_000)
     refunds["again"] = exodus.deposit(CAROL, 0, 200)
-    message = (1, ALICE, refunds["new"][2], body_hash(CAROL, 0, 200))
-    exodus.set_time(exodus.time + FREEZE_DELAY + 1)
-    exodus.send(RIVAL, exodus.hatch, "freeze", tuple(exodus.last), message)
+    exodus.freeze_behind(refunds["new"])
     return exodus, refunds
-
-
-def body_hash(owner: str, account: int, amount: int) -> bytes:
-    return keccak(
-        bytes.fromhex(owner[2:]) + account.to_bytes(4, "big") + amount.to_bytes(16, "big")
-    )
 
 
 def test_refund_deposit__before_open__is_refused(refunding):
@@ -901,9 +889,7 @@ def test_refund_deposit__more_than_a_word_of_messages__each_has_its_bit():
     for _ in range(255):
         exodus.enqueue()
     last = exodus.deposit(BOB, 0, 2)
-    exodus.set_time(exodus.time + FREEZE_DELAY + 1)
-    message = (1, ALICE, first[2], body_hash(BOB, 0, 1))
-    exodus.send(RIVAL, exodus.hatch, "freeze", tuple(exodus.last), message)
+    exodus.freeze_behind(first)
     exodus.open()
     assert last[0] == 256
     exodus.send(RIVAL, exodus.hatch, "refundDeposit", *first)
