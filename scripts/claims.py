@@ -8,6 +8,7 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 from eth_utils.conversions import to_bytes
 
+from deltaroll.amounts import to_money
 from deltaroll.cli import (
     L1_ADDRESS,
     MONEY,
@@ -15,7 +16,6 @@ from deltaroll.cli import (
     load_deployment,
     plain_errors,
     registry_option,
-    to_money,
     unlock,
 )
 from deltaroll.l1.commitments import compress_branch

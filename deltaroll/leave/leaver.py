@@ -179,6 +179,8 @@ class Leaver:
                 return None
             case Action.CLAIM:
                 return self._send(bridge.claimExit, *make_claim(self.follower, item.index))
+            case Action.PAY_DELAYED:
+                return self._send(contracts.vault.payDelayed, item.index)
             case Action.FREEZE:
                 assert self.follower.head is not None
                 name, arguments = make_freeze(self.follower, self.follower.head.time)

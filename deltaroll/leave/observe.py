@@ -1,12 +1,23 @@
 """Looks at L1 and at the state derived from it, once, for one owner."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from deltaroll.engine.ledger import compute_equity_at_marks
 from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.leave.forecast import forecast_exit
 from deltaroll.leave.outcomes import Outcome, compute_outcomes
-from deltaroll.leave.situation import Asked, Hatch, Holding, OpenExit, Owned, Situation, Terms
+from deltaroll.leave.situation import (
+    Asked,
+    Delayed,
+    Hatch,
+    Holding,
+    OpenExit,
+    Owned,
+    Situation,
+    Terms,
+)
+from deltaroll.node.claims import find_claims
 from deltaroll.node.escape import compute_freeze, compute_unpriced
 from deltaroll.node.follower import Follower
 from deltaroll.protocol.types import (
@@ -33,6 +44,7 @@ def read_terms(gateway: Gateway) -> Terms:
         int(hatch.freezeDelay()),
         int(hatch.claimWindow()),
         int(inbox.bondAmount()),
+        int(gateway.contracts.vault.outflowDelay()),
     )
 
 
@@ -59,6 +71,7 @@ def observe(follower: Follower, terms: Terms, owner: Address, since: int) -> Sit
     headers = [submitted.header for submitted in follower.posted]
     first_waiting = state.messages.get(headers[-1].queue_end)
     messages = _find_messages(follower, owner, since)
+    claims = find_claims(follower, owner)
     return Situation(
         owner=owner,
         now=now,
@@ -69,13 +82,23 @@ def observe(follower: Follower, terms: Terms, owner: Address, since: int) -> Sit
         has_sequencer=int(inbox.bondOf(inbox.sequencer()).amount) != 0,
         waiting_since=None if first_waiting is None else first_waiting.time,
         has_fraud=follower.fraud is not None,
+        outflow_room=int(gateway.contracts.vault.outflowRoom()),
         hatch=_observe_hatch(follower, terms, now),
         accounts=tuple(
             _observe_account(follower, owner, account, now)
             for account in sorted(state.accounts)
             if state.accounts[account].owner == owner
         ),
-        exits=_find_exits(follower, terms, owner),
+        exits=tuple(
+            OpenExit(claim.index, claim.amount, claim.batch, Timestamp(claim.settles_at))
+            for claim in claims
+            if not claim.is_claimed
+        ),
+        delayed=tuple(
+            Delayed(claim.index, claim.amount, Timestamp(claim.payable_at))
+            for claim in claims
+            if claim.is_claimed
+        ),
         asked=_describe_messages(follower, messages),
     )
 
@@ -83,7 +106,7 @@ def observe(follower: Follower, terms: Terms, owner: Address, since: int) -> Sit
 def _guess_interval(times: Sequence[int]) -> int:
     """Return the median of the last steps between batches, the lower one of two."""
     last = times[-LAST_BATCHES:]
-    steps = sorted(after - before for before, after in zip(last, last[1:], strict=False))
+    steps = sorted(after - before for before, after in pairwise(last))
     return steps[(len(steps) - 1) // 2] if steps else 0
 
 
@@ -155,21 +178,6 @@ def _observe_account(
         is_registered=registered is not None,
         payout=payout,
     )
-
-
-def _find_exits(follower: Follower, terms: Terms, owner: Address) -> tuple[OpenExit, ...]:
-    bridge = follower.gateway.contracts.bridge
-    found: list[OpenExit] = []
-    batch = 0
-    for index, leaf in enumerate(follower.state.exits):
-        while follower.chain[batch].globals.exit_count <= index:
-            batch += 1
-        if leaf.recipient != owner or bridge.isClaimed(index):
-            continue
-        header = follower.chain[batch].submitted.header
-        settles = Timestamp(header.l1_time + terms.challenge_window)
-        found.append(OpenExit(index, leaf.amount, header.index, settles))
-    return tuple(found)
 
 
 def _find_messages(follower: Follower, owner: Address, since: int) -> dict[int, Message]:

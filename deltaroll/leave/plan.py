@@ -169,6 +169,8 @@ def _walk(situation: Situation, item: Item) -> Iterator[Step]:
             gas += item.positions * GAS_PER_POSITION
         yield Step(move.action, item, at, gas)
         place = move.then
+        if move.action == Action.CLAIM and item.amount > situation.outflow_room:
+            place = Place.DELAYED
 
 
 def _compute_end(situation: Situation, action: Action, item: Item, start: Timestamp) -> Timestamp:
@@ -184,10 +186,9 @@ def _compute_end(situation: Situation, action: Action, item: Item, start: Timest
                 # Then it is anybody's turn.
                 end = max(end, situation.head_time + terms.proposer_delay, situation.now)
         case Action.AWAIT_SETTLEMENT:
-            end = item.since or start + terms.challenge_window
-            end += SECOND
+            end = item.since or start + terms.challenge_window + SECOND
         case Action.AWAIT_PAYMENT:
-            end = item.since
+            end = item.since or start + terms.outflow_delay
         case Action.AWAIT_FREEZE:
             end = hatch.freezable_at or start + terms.freeze_delay + SECOND
         case Action.AWAIT_FINAL:
@@ -203,7 +204,7 @@ def _iterate_items(
     situation: Situation, asks: tuple[Ask, ...], route: Route, blocked: list[Blocked]
 ) -> Iterator[Item]:
     for found in situation.exits:
-        is_settled = situation.now > found.settles_at
+        is_settled = situation.now >= found.settles_at
         place = Place.SETTLED if is_settled else Place.POSTED
         yield Item(place, index=found.index, amount=found.amount, since=found.settles_at)
     for delayed in situation.delayed:

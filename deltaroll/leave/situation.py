@@ -19,6 +19,7 @@ class Terms:
     freeze_delay: int
     claim_window: int
     bond: int
+    outflow_delay: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,14 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class OpenExit:
-    """An exit of the owner that L1 has not paid."""
+    """An exit that L1 has not paid and whose claim is the owner's."""
 
     index: int
     amount: int
     batch: int
     """The batch that made it."""
     settles_at: Timestamp
-    """It can be claimed after this second."""
+    """It can be claimed from this second on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Delayed:
     """A payment that the vault holds back."""
 
     index: int
+    """Of the exit that it is for."""
     amount: int
     due_at: Timestamp
     """It can be paid from this second on."""
@@ -140,6 +142,8 @@ class Situation:
     """Time of the oldest message that no batch has consumed."""
     has_fraud: bool
     """The newest batch on L1 is fraudulent: somebody has to remove it first."""
+    outflow_room: int
+    """The largest exit that the vault would pay at once now; what is larger waits for a while."""
     hatch: Hatch
     accounts: tuple[Owned, ...] = ()
     exits: tuple[OpenExit, ...] = ()

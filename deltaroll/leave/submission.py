@@ -36,7 +36,7 @@ def make_proof(follower: Follower, situation: Situation, accounts: Sequence[int]
     gateway = follower.gateway
     bridge = str(gateway.contracts.bridge.address)
     for found in situation.exits:
-        if situation.now > found.settles_at and not accounts:
+        if situation.now >= found.settles_at and not accounts:
             claim = prove_exit(follower, found.index)
             settled = follower.find_newest()[Stage.SETTLED].submitted.header
             return ClaimFile(

@@ -67,15 +67,15 @@ def describe_holdings(situation: Situation) -> Iterator[str]:
     for owned in situation.accounts:
         yield from _describe_account(owned, situation)
     for found in situation.exits:
-        if situation.now > found.settles_at:
+        if situation.now >= found.settles_at:
             state = "can be claimed"
         else:
-            state = f"can be claimed after {describe_time(found.settles_at)}"
+            state = f"can be claimed from {describe_time(found.settles_at)} on"
         yield f"exit {found.index}: {to_money(found.amount)}, made by batch {found.batch}, {state}"
     for delayed in situation.delayed:
         yield (
-            f"payment {delayed.index}: {to_money(delayed.amount)}, held back by the vault until "
-            f"{describe_time(delayed.due_at)}"
+            f"exit {delayed.index}: {to_money(delayed.amount)}, claimed, held back by the vault "
+            f"until {describe_time(delayed.due_at)}"
         )
     for asked in situation.asked:
         yield describe_asked(asked, situation)
@@ -174,6 +174,8 @@ def describe_step(step: Step) -> str:
             )
         case Action.CLAIM:
             return "claim the exit" if item.account else f"claim exit {item.index}"
+        case Action.PAY_DELAYED:
+            return f"have exit {item.index} paid, which the vault held back"
         case Action.ESCAPE:
             return f"prove account {item.account} to the escape hatch"
         case Action.TAKE:
