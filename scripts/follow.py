@@ -6,12 +6,12 @@ import click
 from ape.api import ProviderAPI
 from ape.cli import ConnectedProviderCommand
 
+from deltaroll.amounts import to_money
 from deltaroll.cli import (
     load_deployment,
     once_option,
     plain_errors,
     registry_option,
-    to_money,
     watch,
 )
 from deltaroll.l1.types import Stage

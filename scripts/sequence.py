@@ -1,6 +1,7 @@
 """Runs the sequencer and its batcher: JSON lines in, answers out, batches to L1."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,9 +18,9 @@ from deltaroll.cli import (
     watch,
 )
 from deltaroll.logs import configure_logs
-from deltaroll.node.batcher import Batcher
+from deltaroll.node.batcher import Batcher, StrandedError
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import tell
+from deltaroll.node.intake import rejoin, tell
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
@@ -33,6 +34,29 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
         raise click.ClickException(f"--listen: port {port}: {problem.strerror}") from None
     click.echo(f"listening on {HOST}:{server.port}", err=True)
     return server
+
+
+def post_sealed(batcher: Batcher, thread: SequencerThread) -> None:
+    """Post all that is sealed; when others have posted meanwhile, on top of that."""
+    follower = batcher.follower
+    has_rejoined = False
+    while True:
+        try:
+            posting = batcher.post()
+        except StrandedError as problem:
+            if has_rejoined:
+                raise
+            click.echo(f"{problem}: going on from the head of L1", err=True)
+            thread.call(partial(rejoin, follower=follower, stranded=problem.first))
+            has_rejoined = True
+            continue
+        if posting is None:
+            return
+        click.echo(
+            f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
+            f"{posting.receipt.gas_used} gas",
+            err=True,
+        )
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -103,12 +127,7 @@ def cli(
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
-            while (posting := batcher.post()) is not None:
-                click.echo(
-                    f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
-                    f"{posting.receipt.gas_used} gas",
-                    err=True,
-                )
+            post_sealed(batcher, thread)
 
         take_in()
         if port is not None:

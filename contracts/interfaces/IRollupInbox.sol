@@ -296,6 +296,9 @@ interface IRollupInbox {
     /// @notice Whether batches are refused for ever.
     function isFrozen() external view returns (bool);
 
+    /// @notice When a batch was last proven wrong; 0: never.
+    function removedAt() external view returns (uint64);
+
     /// @notice Hash of the batch of this index; 0 when there is none.
     function headerHash(uint64 index) external view returns (bytes32);
 

@@ -29,6 +29,7 @@ ATTACKS = (
     "soundness",
     "totality",
     "differential",
+    "escape",
     "catalogue",
 )
 """Modules beside this one, longest first. Each has a function `attack(effort)`."""

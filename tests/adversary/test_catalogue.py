@@ -20,6 +20,7 @@ from tests.adversary.catalogue_rig import (
     GENESIS_ROOT,
     GOVERNOR,
     L1,
+    NO_LIMIT,
     NOBODY,
     PROPOSER,
     RIVAL,
@@ -421,7 +422,7 @@ def test_n13_token__nonstandard__neither_credits_nor_forgets(
 
 def test_n13_token__without_code__cannot_be_deployed_around(l1: L1) -> None:
     with pytest.raises(Revert, match="MarginVault_InvalidAddress"):
-        l1.deploy("MarginVault", BOB, l1.bridge.address, l1.escape_hatch.address)
+        l1.deploy("MarginVault", BOB, l1.bridge.address, l1.escape_hatch.address, NO_LIMIT)
 
 
 def test_rig__genesis__is_that_of_the_real_inbox(l1: L1) -> None:

@@ -22,6 +22,8 @@ from deltaroll.sdk.signing import Signer
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+CHAIN = 1337
+WINDOW = 7 * 24 * 3_600
 ALIAS, PASSPHRASE = "venue", "correct horse"
 EthAccount.enable_unaudited_hdwallet_features()
 PHRASE = "test test test test test test test test test test test junk"
@@ -70,25 +72,33 @@ class Shell:
             | more
         )
 
-    def start(self, script: str, *arguments: object) -> subprocess.Popen[str]:
-        """Type `ape run ...`; nobody answers a question."""
-        command = [str(BIN / "ape"), "run", script, "--network", self.network]
+    def compute_command(self, script: str, *arguments: object, network: str = "") -> list[str]:
+        """What is typed; files of its own for what is written down by default."""
+        command = [str(BIN / "ape"), "run", script, "--network", network or self.network]
         command += map(str, arguments)
         if "--registry" not in command:
             command += ["--registry", str(self.folder / "deployments")]
+        if script == "exit" and "--state" not in command:
+            command += ["--state", str(self.folder / "exit.json")]
+        return command
+
+    def start(
+        self, script: str, *arguments: object, network: str = "", **changes: str
+    ) -> subprocess.Popen[str]:
+        """Type `ape run ...`; nobody answers a question."""
         return subprocess.Popen(
-            command,
+            self.compute_command(script, *arguments, network=network),
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | changes,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, script: str, *arguments: object) -> Result:
+    def run(self, script: str, *arguments: object, network: str = "", **changes: str) -> Result:
         """The same, to its end."""
-        with self.start(script, *arguments) as process:
+        with self.start(script, *arguments, network=network, **changes) as process:
             try:
                 out, err = process.communicate(timeout=300)
             finally:

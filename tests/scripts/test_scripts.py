@@ -1,45 +1,19 @@
 """The commands as a user types them, against one chain: a deployment's life from start to claim."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from deltaroll.protocol.types import AccountId, Observation, SlotId, Timestamp, Transfer
 from tests.l1.venues import DEPLOYMENTS
 from tests.node.support import INDEX, MEMBERS, PERP, PRICE, compute_listing, make_order
-from tests.scripts.shell import (
-    ALIAS,
-    TRADER,
-    VENUE,
-    Result,
-    Shell,
-    open_chain,
-    to_hex,
-)
+from tests.scripts.shell import ALIAS, CHAIN, TRADER, VENUE, WINDOW, Result, Shell, to_hex
 
-CHAIN = 1337
-WINDOW = 7 * 24 * 3_600
 BUYER, SELLER = AccountId(1), AccountId(2)
 CASH = 500_000 * 10**6
 DEPOSIT = "deposit(address,uint32,uint256)"
 SIZE = 4
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory) -> Iterator[str]:
-    """A chain for this module alone."""
-    log = tmp_path_factory.mktemp("chain") / "anvil.log"
-    with open_chain(log, "--chain-id", str(CHAIN), "--accounts", "20") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, url) -> Shell:
-    return Shell(tmp_path_factory.mktemp("shell"), url, CHAIN, "ethereum:local")
 
 
 def write_venue(shell: Shell, governor: str = "deployer") -> Path:
@@ -124,9 +98,10 @@ def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     assert challenging.result().out.strip().endswith("batch 1: no fraud")
 
     # Leave by force; it cannot be claimed before it has settled.
-    forced = shell.succeed("exit", *account, "--amount", "10.25", "--from", BUYER)
-    assert "forced exit of up to 10.250000 queued" in forced.out
-    assert "within 12 hours" in forced.out
+    leaving = ("exit", *account, "--yes")
+    forced = shell.succeed(*leaving, "--amount", "10.25", "--from", BUYER)
+    assert "ask L1 for a forced exit of up to 10.250000 from account 1 ..." in forced.out
+    assert "Run this again after" in forced.out
     again = shell.succeed("sequence", *account, *store, "--once")
     assert "batch 2: 1 chunks" in again.err
     check_bad_input(shell)
@@ -134,8 +109,9 @@ def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     # A window later the money is there.
     shell.call("evm_increaseTime", WINDOW + 1)
     shell.call("evm_mine")
-    claimed = shell.succeed("exit", *account)
-    assert "claimed 10.250000" in claimed.out
+    claimed = shell.succeed(*leaving)
+    assert "claim exit 0 ..." in claimed.out
+    assert "Everything that was asked for is paid." in claimed.out
     with ThreadPoolExecutor(2) as pool:
         following = pool.submit(shell.succeed, "follow", "--once")
         showing = pool.submit(shell.succeed, "status")
@@ -153,7 +129,7 @@ def check_bad_input(shell: Shell) -> None:
     nowhere = ("--registry", shell.folder / "nowhere")
     venue = ("--venue", write_venue(shell, governor="me"))
     cases: list[tuple[str, tuple[object, ...], str]] = [
-        ("exit", account, "not settled yet: the newest settled batch is 0"),
+        ("exit", (*account, "--amount", "5"), "another exit is under way"),
         ("status", nowhere, "does not exist: deploy first"),
         ("deposit", (*account, "--amount", "9999999999999"), "is more than"),
         ("deposit", ("--account", "nobody", "--amount", "1"), "nobody"),

@@ -76,7 +76,9 @@ def check(
     steps = {step.name: step for step in plan.steps}
     last = int(provider.get_block("latest").number or 0)
     at = plan.addresses
-    events = get_events(provider, at["RollupInbox"], at["Bridge"], first_block, last)
+    events = get_events(
+        provider, at["RollupInbox"], at["Bridge"], at["EscapeHatch"], first_block, last
+    )
     return [
         *findings,
         *(finding for step in plan.steps for finding in check_arguments(provider, step)),

@@ -24,6 +24,11 @@ def list_parts(at: Addresses, parameters: DeploymentParameters) -> tuple[Part, .
                 "token": parameters.token,
                 "bridge": at["Bridge"],
                 "escapeHatch": at["EscapeHatch"],
+                "limit": {
+                    "ppm": parameters.outflow_ppm,
+                    "period": parameters.outflow_period,
+                    "delay": parameters.outflow_delay,
+                },
             },
         ),
         Part(
@@ -32,6 +37,12 @@ def list_parts(at: Addresses, parameters: DeploymentParameters) -> tuple[Part, .
                 "vault": at["MarginVault"],
                 "inbox": at["RollupInbox"],
                 "governor": parameters.governor if governance is None else at[GATE],
+                "cap": {
+                    "initial": parameters.cap_initial,
+                    "perDay": parameters.cap_per_day,
+                    "start": parameters.cap_start,
+                    "end": parameters.cap_end,
+                },
             },
         ),
         Part(

@@ -17,6 +17,8 @@ TIMES = (
     "freeze_delay",
     "oracle_delay",
     "claim_window",
+    "outflow_period",
+    "outflow_delay",
 )
 HOUR, DAY = 3_600, 86_400
 EXIT_WINDOW = 30 * DAY
@@ -80,6 +82,20 @@ class DeploymentParameters:
     """Seconds in which equity is registered before a frozen rollup pays."""
     bond: int = 10**18
     """Wei."""
+    outflow_ppm: int = 200_000
+    """Parts per million of the vault that may leave at once; a million: no limit."""
+    outflow_period: int = DAY
+    """Seconds in which that is replenished."""
+    outflow_delay: int = DAY
+    """Seconds that an exit beyond it waits."""
+    cap_initial: int = 0
+    """Most collateral units that the vault may hold at `cap_start`; all four zero: no cap."""
+    cap_per_day: int = 0
+    """Collateral units that the cap grows by in a day."""
+    cap_start: int = 0
+    """When the cap begins to grow, in seconds since 1970."""
+    cap_end: int = 0
+    """When it ends."""
     governance: Governance | None = None
     """The gate behind the timelock instead of a plain governor."""
     initial: tuple[bytes, ...] = ()
@@ -152,7 +168,7 @@ def validate_decisions(parameters: DeploymentParameters) -> None:
         Names field, value and rule.
     """
     validate_address("sequencer", parameters.sequencer)
-    for name in (*TIMES, "bond"):
+    for name in (*TIMES, "bond", "outflow_ppm"):
         value = getattr(parameters, name)
         if value <= 0:
             raise DeploymentError(f"{name}: {value} is not positive")
