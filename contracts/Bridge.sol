@@ -50,7 +50,7 @@ contract Bridge is IBridge {
     /// @inheritdoc IBridge
     address public immutable escapeHatch;
     /// @inheritdoc IBridge
-    uint64 public immutable deployedAt;
+    uint64 public immutable capStart;
     /// @inheritdoc IBridge
     uint128 public immutable capInitial;
     /// @inheritdoc IBridge
@@ -88,9 +88,9 @@ contract Bridge is IBridge {
         inbox = inbox_;
         governor = governor_;
         escapeHatch = vault_.escapeHatch();
-        deployedAt = uint64(block.timestamp);
         capInitial = cap.initial;
         capPerDay = cap.perDay;
+        capStart = cap.start;
         capEnd = cap.end;
     }
 
@@ -270,7 +270,8 @@ contract Bridge is IBridge {
     function depositCap() public view returns (uint256) {
         // An end of zero is always over.
         if (block.timestamp >= capEnd) return type(uint256).max;
-        return capInitial + uint256(capPerDay) * (block.timestamp - deployedAt) / 1 days;
+        uint256 elapsed = block.timestamp > capStart ? block.timestamp - capStart : 0;
+        return capInitial + uint256(capPerDay) * elapsed / 1 days;
     }
 
     function _deposit(address owner, uint32 account, uint256 amount) private {
@@ -341,10 +342,10 @@ contract Bridge is IBridge {
     }
 
     /// @dev A schedule that ends, or nothing at all.
-    function _validateCap(DepositCap memory cap) private view {
-        bool isNone = cap.end == 0 && cap.initial == 0 && cap.perDay == 0;
-        bool isSchedule = cap.initial != 0 && cap.end > block.timestamp
-            && cap.end <= block.timestamp + MAX_CAP_TIME;
+    function _validateCap(DepositCap memory cap) private pure {
+        bool isNone = cap.start == 0 && cap.end == 0 && cap.initial == 0 && cap.perDay == 0;
+        bool isSchedule = cap.initial != 0 && cap.start != 0 && cap.end > cap.start
+            && cap.end - cap.start <= MAX_CAP_TIME;
         if (!isNone && !isSchedule) revert Bridge_InvalidCap();
     }
 
