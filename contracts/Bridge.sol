@@ -188,16 +188,18 @@ contract Bridge is IBridge {
     ) external {
         if (!inbox.isSettled(header)) revert Bridge_NotSettled(header.index);
         if (exit.asset != 0) revert Bridge_UnknownAsset(exit.asset);
-        (uint256 word, uint256 place) = _locate(exit.index);
+        uint32 index = exit.index;
+        (uint256 word, uint256 place) = _locate(index);
         uint256 marks = _marks[word];
-        if ((marks >> place) & CLAIMED != 0) revert Bridge_AlreadyClaimed(exit.index);
+        if ((marks >> place) & CLAIMED != 0) revert Bridge_AlreadyClaimed(index);
         _validateExit(_openExitsRoot(header.postRoot, globals), exit, siblingMap, siblings);
 
         address to = exit.recipient;
+        uint128 amount = exit.amount;
         if ((marks >> place) & TRANSFERRED != 0) to = _ownerOf(_computeKey(exit), to);
         _marks[word] = marks | (CLAIMED << place);
-        emit ExitClaimed(exit.index, to, exit.amount);
-        vault.release(exit.index, to, exit.amount);
+        emit ExitClaimed(index, to, amount);
+        vault.release(index, to, amount);
     }
 
     /// @inheritdoc IBridge
