@@ -53,7 +53,7 @@ contract Bridge is IBridge {
     /// @inheritdoc IBridge
     uint64 public immutable deployedAt;
     /// @inheritdoc IBridge
-    uint128 public immutable capInitial;
+    uint128 public immutable capAtStart;
     /// @inheritdoc IBridge
     uint128 public immutable capPerDay;
     /// @inheritdoc IBridge
@@ -90,7 +90,7 @@ contract Bridge is IBridge {
         governor = governor_;
         escapeHatch = vault_.escapeHatch();
         deployedAt = uint64(block.timestamp);
-        capInitial = cap.initial;
+        capAtStart = cap.initial;
         capPerDay = cap.perDay;
         capEnd = cap.end;
     }
@@ -273,7 +273,7 @@ contract Bridge is IBridge {
     function depositCap() public view returns (uint256) {
         // An end of zero is always over.
         if (block.timestamp >= capEnd) return type(uint256).max;
-        return capInitial + uint256(capPerDay) * (block.timestamp - deployedAt) / 1 days;
+        return capAtStart + uint256(capPerDay) * (block.timestamp - deployedAt) / 1 days;
     }
 
     function _deposit(address owner, uint32 account, uint256 amount) private {
