@@ -312,7 +312,7 @@ interface IBridge {
     function capStart() external view returns (uint64);
 
     /// @notice Of the deposit cap: collateral units at deployment.
-    function capInitial() external view returns (uint128);
+    function capAtStart() external view returns (uint128);
 
     /// @notice Of the deposit cap: collateral units of growth in a day.
     function capPerDay() external view returns (uint128);

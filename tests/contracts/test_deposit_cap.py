@@ -71,7 +71,7 @@ def test_requests__at_the_cap__are_taken(young, token, alice):
 
 def test_deposit__no_cap__is_never_asked(bridge):
     assert bridge.depositCap() == 2**256 - 1
-    assert (bridge.capInitial(), bridge.capPerDay()) == (0, 0)
+    assert (bridge.capAtStart(), bridge.capPerDay()) == (0, 0)
     assert (bridge.capStart(), bridge.capEnd()) == (0, 0)
 
 
