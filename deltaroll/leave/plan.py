@@ -59,6 +59,16 @@ class Step:
     """A wait is over then at the latest; anything else can be done from then on."""
     gas: int
 
+    def is_same(self, other: "Step") -> bool:
+        """Return whether both do the same about the same, whatever has become of amounts."""
+        mine, its = self.item, other.item
+        return (self.action, mine.account, mine.index, mine.market) == (
+            other.action,
+            its.account,
+            its.index,
+            its.market,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
