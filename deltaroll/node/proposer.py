@@ -102,7 +102,7 @@ class Proposer:
         if self._sequencer is None or self._base != head.header_hash:
             domain = self.follower.gateway.domain
             store = Store(MEMORY, domain)
-            store.record_batch(head.header_hash, head.header.index, 0, 0)
+            store.record_head(head.header_hash, head.header.index, 0)
             state = self.follower.state.copy_before(0)
             state.messages = dict(state.messages)
             self._sequencer = Sequencer(store, domain, state)
