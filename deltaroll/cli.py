@@ -23,7 +23,10 @@ from deltaroll.amounts import DECIMALS
 from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.discovery import DiscoveryError, discover
 from deltaroll.l1.gateway import Gateway, L1Error
+from deltaroll.l1.governance import GovernanceError
+from deltaroll.l1.proposals import ProposalError
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
+from deltaroll.l1.sending import SendError
 from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.leave.force import ForceError
 from deltaroll.leave.leaver import LeaveError
@@ -54,11 +57,14 @@ FINAL = (
     EscapeError,
     ExitError,
     ForceError,
+    GovernanceError,
     LeaveError,
     LiquidatorError,
     ProofError,
+    ProposalError,
     RecordError,
     RegistryError,
+    SendError,
     StoreError,
 )
 

@@ -3,7 +3,7 @@
 A block number or hash is passed in, never "latest" twice: two answers may come from two heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -133,25 +133,7 @@ class Gateway:
 
     def get_events(self, first: int, last: int) -> list[L1Event]:
         """Return the rollup's events in blocks first..last, in the order in which they happened."""
-        events: list[L1Event] = []
-        for start in range(first, last + 1, LOG_RANGE):
-            stop = min(start + LOG_RANGE - 1, last)
-            logs = self._request(
-                "eth_getLogs",
-                [
-                    {
-                        "address": [self._inbox, self._bridge, self._escape_hatch],
-                        "fromBlock": hex(start),
-                        "toBlock": hex(stop),
-                    }
-                ],
-            )
-            events.extend(
-                event
-                for log in logs
-                if (event := _decode_log(log, self._bridge, self._escape_hatch)) is not None
-            )
-        return events
+        return get_events(self.provider, self._inbox, self._bridge, self._escape_hatch, first, last)
 
     def get_chunks(self, submitted: BatchSubmitted) -> tuple[PostedChunk, ...]:
         """Return a batch's chunks from the calldata of the transaction that posted it.
@@ -176,11 +158,49 @@ class Gateway:
         return chunks
 
     def _request(self, method: str, parameters: list[Any]) -> Any:
-        try:
-            return self.provider.make_request(method, parameters)
-        except (ApeException, Web3Exception, OSError) as problem:
-            # Every error of an HTTP connection is an OSError.
-            raise L1Error(f"L1: {method}: {problem}") from problem
+        return request(self.provider, method, parameters)
+
+
+def get_logs(
+    provider: ProviderAPI, addresses: Sequence[str], first: int, last: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the raw logs of some contracts in blocks first..last, in order.
+
+    Raises
+    ------
+    L1Error
+        When the node does not answer.
+    """
+    for start in range(first, last + 1, LOG_RANGE):
+        stop = min(start + LOG_RANGE - 1, last)
+        bounds = {"fromBlock": hex(start), "toBlock": hex(stop)}
+        yield from request(provider, "eth_getLogs", [{"address": list(addresses), **bounds}])
+
+
+def get_events(
+    provider: ProviderAPI, inbox: str, bridge: str, escape_hatch: str, first: int, last: int
+) -> list[L1Event]:
+    """Return a rollup's events in blocks first..last, in the order in which they happened; raises
+    like `get_logs`.
+    """
+    logs = get_logs(provider, (inbox, bridge, escape_hatch), first, last)
+    events = (_decode_log(log, bridge.lower(), escape_hatch.lower()) for log in logs)
+    return [event for event in events if event is not None]
+
+
+def request(provider: ProviderAPI, method: str, parameters: list[Any]) -> Any:
+    """Return a node's raw answer.
+
+    Raises
+    ------
+    L1Error
+        When it does not answer, or answers with an error.
+    """
+    try:
+        return provider.make_request(method, parameters)
+    except (ApeException, Web3Exception, OSError) as problem:
+        # Every error of an HTTP connection is an OSError.
+        raise L1Error(f"L1: {method}: {problem}") from problem
 
 
 def _to_int(value: Any) -> int:

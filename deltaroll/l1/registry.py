@@ -43,6 +43,10 @@ class Registry(msgspec.Struct, frozen=True):
     block: int
     """The first block that any of it is in."""
     contracts: dict[str, ContractEntry]
+    venue: str
+    """Name that its addresses follow from, with the deployer's address and the factory's."""
+    deployer: str
+    factory: str
 
     def get_address(self, name: str) -> str:
         """Return a contract's address; RegistryError when the deployment has no such contract."""

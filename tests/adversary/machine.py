@@ -136,7 +136,9 @@ class L1Machine(RuleBasedStateMachine):
                     body = len(data).to_bytes(2, "big") + data + b"".join(signed.signatures)
                 return Sent(bridge.force, (body,), owner, 0)
             case _:
-                status = random.choice([SeriesStatus.ACTIVE, SeriesStatus.INACTIVE])
+                status = random.choice(
+                    [SeriesStatus.ACTIVE, SeriesStatus.INACTIVE, SeriesStatus.CLOSING]
+                )
                 body = list_series(BTC_LAST, BTC, status)
                 return Sent(bridge.configure, (body,), venue.governor, 0)
 

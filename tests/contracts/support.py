@@ -67,6 +67,8 @@ CONTRACTS = (
     "RollupInbox",
     "FraudProver",
     "EscapeHatch",
+    "ConfigureGate",
+    "ExitWindowTimelock",
     "Caller",
     "MockUSDC",
     "MockVerifier",

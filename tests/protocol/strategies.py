@@ -18,6 +18,7 @@ from deltaroll.presets import PMRM_2, SPAN_16
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
     encode_configure,
+    encode_configure_closing,
     encode_configure_params,
     encode_configure_series,
 )
@@ -897,7 +898,7 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
     """List something, or change it."""
     rng = draft.rng
     free = MarketId(rng.choice((400, 401, 402)))
-    match rng.randrange(5):
+    match rng.randrange(6):
         case 0:
             market = rng.choice((COMMITTEE, free, MarketId(rng.choice(UNKNOWN_MARKETS))))
             signers = sorted(rng.sample([oracle.address for oracle in ORACLES], rng.randint(1, 7)))
@@ -943,6 +944,12 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
             if draft.is_bad():
                 params = spoil_params(rng, params)
             body = encode_configure_params(market, encode_params(params))
+        case 4:
+            market = rng.choice((draft.market(), MarketId(draft.market() - 1)))
+            statuses = (SeriesStatus.CLOSING, SeriesStatus.ACTIVE)
+            status = rng.choice(list(SeriesStatus) if draft.is_bad() else statuses)
+            count = rng.choice((0, 1, 64, 65, 255)) if draft.is_bad() else rng.randint(1, 4)
+            body = encode_configure_closing(market, status, count)
         case _:
             market = rng.choice((draft.market(), IDLE_SERIES, free))
             series, _ = draft.leaf(market)
@@ -952,7 +959,7 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
                 underlying = MarketId(rng.choice((*UNKNOWN_MARKETS, *UNDERLYINGS)))
             body = encode_configure_series(market, SeriesKind.PERPETUAL, status, underlying)
             if draft.is_bad():
-                body = body[:3] + bytes((rng.choice((0, 1)), rng.choice((0, 1, 2)))) + body[5:]
+                body = body[:3] + bytes((rng.choice((0, 1)), rng.choice((0, 1, 2, 3)))) + body[5:]
     return MessageKind.CONFIGURE, ZERO_ADDRESS, spoil_body(draft, body)
 
 

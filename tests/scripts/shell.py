@@ -1,4 +1,4 @@
-"""A working environment of its own for commands that run as a user types them."""
+"""A working environment of its own for the commands: chain, keyfile account, registry."""
 
 import json
 import os
@@ -50,9 +50,11 @@ class Result:
 class Shell:
     """A working environment of its own: chain, accounts, registry."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, chain: int, network: str, **more: str) -> None:
         self.folder = folder
         self.url = url
+        self.chain = chain
+        self.network = f"{network}:{url}"
         data = folder / "ape"
         (data / "accounts").mkdir(parents=True)
         keyfile = EthAccount.encrypt(VENUE._key.secret, PASSPHRASE, kdf="pbkdf2", iterations=1_000)
@@ -60,47 +62,48 @@ class Shell:
         shared = Path(os.environ.get("APE_DATA_FOLDER", ROOT / ".ape")) / "packages"
         if shared.is_dir():
             (data / "packages").symlink_to(shared)
-        self.environment = os.environ | {
-            "APE_DATA_FOLDER": str(data),
-            f"APE_ACCOUNTS_{ALIAS}_PASSPHRASE": PASSPHRASE,
-            "NO_COLOR": "1",
-        }
-
-    def run(self, script: str, *arguments: object, network: str = "", **changes: str) -> Result:
-        """Type `ape run ...`; nobody answers a question."""
-        done = subprocess.run(
-            self.compute_command(script, *arguments, network=network),
-            cwd=ROOT,
-            env=self.environment | changes,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+        self.environment = (
+            os.environ
+            | {
+                "APE_DATA_FOLDER": str(data),
+                f"APE_ACCOUNTS_{ALIAS}_PASSPHRASE": PASSPHRASE,
+                "NO_COLOR": "1",
+            }
+            | more
         )
-        return Result(done.returncode, done.stdout, done.stderr)
 
     def compute_command(self, script: str, *arguments: object, network: str = "") -> list[str]:
         """What is typed; files of its own for what is written down by default."""
-        command = [str(BIN / "ape"), "run", script, "--network"]
-        command += [network or f"ethereum:local:{self.url}", *map(str, arguments)]
+        command = [str(BIN / "ape"), "run", script, "--network", network or self.network]
+        command += map(str, arguments)
         if "--registry" not in command:
             command += ["--registry", str(self.folder / "deployments")]
         if script == "exit" and "--state" not in command:
             command += ["--state", str(self.folder / "exit.json")]
         return command
 
-    def start(self, script: str, *arguments: object) -> subprocess.Popen[str]:
-        """Type `ape run ...` and do not wait for its end."""
+    def start(
+        self, script: str, *arguments: object, network: str = "", **changes: str
+    ) -> subprocess.Popen[str]:
+        """Type `ape run ...`; nobody answers a question."""
         return subprocess.Popen(
-            self.compute_command(script, *arguments),
+            self.compute_command(script, *arguments, network=network),
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | changes,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
         )
+
+    def run(self, script: str, *arguments: object, network: str = "", **changes: str) -> Result:
+        """The same, to its end."""
+        with self.start(script, *arguments, network=network, **changes) as process:
+            try:
+                out, err = process.communicate(timeout=300)
+            finally:
+                process.kill()
+        return Result(process.returncode, out, err)
 
     def succeed(self, script: str, *arguments: object) -> Result:
         result = self.run(script, *arguments)
@@ -127,7 +130,7 @@ class Shell:
 
     @property
     def registry(self) -> dict[str, Any]:
-        content = json.loads((self.folder / "deployments" / f"{CHAIN}.json").read_text())
+        content = json.loads((self.folder / "deployments" / f"{self.chain}.json").read_text())
         assert isinstance(content, dict)
         return content
 
@@ -137,7 +140,7 @@ class Shell:
     @property
     def domain(self) -> bytes:
         inbox = Address(bytes.fromhex(self.get_address("RollupInbox")[2:]))
-        return compute_domain_separator(CHAIN, inbox)
+        return compute_domain_separator(self.chain, inbox)
 
 
 def to_hex(value: bytes) -> str:
@@ -154,13 +157,12 @@ def iter_until(lines: Iterable[str], mark: str) -> Iterator[str]:
 
 
 @contextmanager
-def run_chain(log: Path) -> Iterator[str]:
-    """Run an L1 of its own and say where it listens."""
-    arguments = ["--port", "0", "--chain-id", str(CHAIN), "--accounts", "20"]
+def open_chain(log: Path, *options: str) -> Iterator[str]:
+    """An anvil; yields its address."""
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            [str(BIN / "anvil"), *arguments],
+            [str(BIN / "anvil"), "--port", "0", *options],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deltaroll.protocol.types import AccountId, Observation, SlotId, Timestamp, Transfer
+from tests.l1.venues import DEPLOYMENTS
 from tests.node.support import INDEX, MEMBERS, PERP, PRICE, compute_listing, make_order
 from tests.scripts.shell import ALIAS, CHAIN, TRADER, VENUE, WINDOW, Result, Shell, to_hex
 
@@ -13,6 +14,14 @@ BUYER, SELLER = AccountId(1), AccountId(2)
 CASH = 500_000 * 10**6
 DEPOSIT = "deposit(address,uint32,uint256)"
 SIZE = 4
+
+
+def write_venue(shell: Shell, governor: str = "deployer") -> Path:
+    """The repository's local venue, but for its governance: the deployer lists what it likes."""
+    text = (DEPLOYMENTS / "local.yaml").read_text()
+    path = shell.folder / f"{governor}.yaml"
+    path.write_text(text[: text.index("governance:")] + f"governor: {governor}\n")
+    return path
 
 
 def write_requests(shell: Shell) -> Path:
@@ -55,10 +64,11 @@ def check_conserved(result: Result, batch: int, settled: int) -> str:
 def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     # Deploy: nothing is there before, a registry afterwards.
     account = ("--account", ALIAS)
-    deployed = shell.succeed("deploy", *account)
+    venue = ("--venue", write_venue(shell), "--poll", "0.05")
+    deployed = shell.succeed("deploy", *account, *venue)
     assert shell.registry["chain_id"] == CHAIN
-    for name, entry in shell.registry["contracts"].items():
-        assert entry["address"] in deployed.find(name)
+    for entry in shell.registry["contracts"].values():
+        assert entry["address"] in deployed.out
         assert shell.call("eth_getCode", entry["address"], "latest") != "0x"
     assert shell.registry["contracts"]["RollupInbox"]["arguments"]["parameters"]
 
@@ -117,12 +127,13 @@ def check_bad_input(shell: Shell) -> None:
     """Each wrong command ends in one clear line and changes nothing."""
     account = ("--account", ALIAS)
     nowhere = ("--registry", shell.folder / "nowhere")
+    venue = ("--venue", write_venue(shell, governor="me"))
     cases: list[tuple[str, tuple[object, ...], str]] = [
         ("exit", (*account, "--amount", "5"), "another exit is under way"),
         ("status", nowhere, "does not exist: deploy first"),
         ("deposit", (*account, "--amount", "9999999999999"), "is more than"),
         ("deposit", ("--account", "nobody", "--amount", "1"), "nobody"),
-        ("deploy", (*account, "--governor", "me", *nowhere), "governor: me is not an address"),
+        ("deploy", (*account, *venue, *nowhere), "governor: me is not an address"),
     ]
     block = shell.call("eth_blockNumber")
     with ThreadPoolExecutor(2) as pool:
