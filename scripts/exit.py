@@ -22,7 +22,7 @@ from deltaroll.cli import (
 from deltaroll.l1.gateway import Gateway
 from deltaroll.leave.channels import FileChannel, LineChannel
 from deltaroll.leave.decide import Wishes, check_same, decide
-from deltaroll.leave.leaver import Channel, Leaver, look
+from deltaroll.leave.leaver import Channel, LeaveError, Leaver, look
 from deltaroll.leave.memory import Memory
 from deltaroll.leave.moves import Route
 from deltaroll.leave.plan import Plan, list_routes, make_plan
@@ -72,6 +72,11 @@ def explain(situation: Situation, plan: Plan, others: list[Plan], has_channel: b
         click.echo("Other ways:")
     for line in rest:
         click.echo(f"  {line}")
+
+
+def has_anything(situation: Situation) -> bool:
+    """Return whether anything here is the owner's."""
+    return bool(situation.accounts or situation.exits or situation.delayed or situation.asked)
 
 
 def make_channel(
@@ -200,6 +205,8 @@ def cli(
         write_proof(export_path, make_proof(follower, situation, rollup_accounts))
         check(export_path, None)
         return
+    if decision is None and not has_anything(situation):
+        raise LeaveError(f"{key.address} has no account and no exit here")
     channel = make_channel(gateway, key, port, requests)
     routes = list_routes(situation, channel is not None)
     wishes = Wishes(amount, rollup_accounts, close, claim, None if route is None else Route(route))

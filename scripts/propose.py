@@ -30,8 +30,8 @@ def bond(gateway: Gateway, account: AccountAPI, yes: bool) -> None:
     click.echo(
         f"The bond is {describe_ether(amount)}. A batch that breaks a rule costs all of it: half "
         "goes to who proves it, half is burnt. Every batch is checked before it is sent. The bond "
-        f"comes back with withdrawBond() {describe_span(gateway.challenge_window)} after the last "
-        "batch."
+        f"can be taken back (--withdraw-bond) {describe_span(gateway.challenge_window)} after the "
+        "last batch."
     )
     if not yes:
         click.confirm("Pay it?", abort=True)
@@ -51,6 +51,7 @@ def has_bond(gateway: Gateway, account: AccountAPI) -> bool:
 @once_option
 @click.option("--bond", "pays_bond", is_flag=True, help="Pay the bond first, if it is not there.")
 @click.option("--yes", is_flag=True, help="Do not ask before the bond is paid.")
+@click.option("--withdraw-bond", is_flag=True, help="Take the bond back and stop.")
 @click.option(
     "--requests",
     type=click.File("rb"),
@@ -67,17 +68,26 @@ def cli(
     interval: float,
     pays_bond: bool,
     yes: bool,
+    withdraw_bond: bool,
     requests: BinaryIO | None,
 ) -> None:
     """Serve the L1 queue in batches of one's own, whenever anybody may."""
     configure_logs("warning")
     gateway = open_gateway(provider, registry, bridge, first_block)
     unlock(account)
+    if withdraw_bond:
+        receipt = gateway.contracts.inbox.withdrawBond(sender=account)
+        click.echo(f"bond taken back: transaction {receipt.txn_hash}")
+        return
     proposer = Proposer(Follower(gateway), account)
     lines = [line for line in requests or () if line.strip()]
 
     def look() -> None:
         proposer.follower.poll()
+        if proposer.follower.fraud is not None:
+            index = proposer.follower.fraud.submitted.header.index
+            click.echo(f"batch {index} is fraudulent: ape run challenge removes it", err=True)
+            return
         right = proposer.find_right()
         if right in (Right.NONE, Right.FROZEN) or not (lines or proposer.has_work()):
             if once:

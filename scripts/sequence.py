@@ -122,6 +122,8 @@ def cli(
 
         def post() -> None:
             take_in()
+            if follower.closing is not None:
+                raise click.ClickException("the rollup is frozen: no batch is taken any more")
             thread.call(seal)
             if follower.fraud is not None:
                 index = follower.fraud.submitted.header.index

@@ -128,7 +128,8 @@ class Leaver:
             receipt = self._perform(step)
         except ApeException as problem:
             situation = self.look()
-            if self.make_plan(situation).find_ready(situation.now) == step:
+            again = self.make_plan(situation).find_ready(situation.now)
+            if again is not None and again.is_same(step):
                 raise LeaveError(f"{describe_step(step)}: {problem}") from problem
             return
         if receipt is not None:

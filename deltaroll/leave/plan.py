@@ -59,6 +59,16 @@ class Step:
     """A wait is over then at the latest; anything else can be done from then on."""
     gas: int
 
+    def is_same(self, other: "Step") -> bool:
+        """Return whether both do the same about the same, whatever has become of amounts."""
+        mine, its = self.item, other.item
+        return (self.action, mine.account, mine.index, mine.market) == (
+            other.action,
+            its.account,
+            its.index,
+            its.market,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
@@ -162,12 +172,12 @@ def _walk(situation: Situation, item: Item) -> Iterator[Step]:
         move = TABLE[place]
         if is_wait(move.action):
             at = max(at, _compute_end(situation, move.action, item, at))
-            # What it has been waiting for so far does not count for what comes next.
-            item = replace(item, since=NEVER)
         gas = move.gas
         if move.action == Action.ESCAPE:
             gas += item.positions * GAS_PER_POSITION
         yield Step(move.action, item, at, gas)
+        # What it has been waiting for so far does not count for what comes next.
+        item = replace(item, since=NEVER)
         place = move.then
         if move.action == Action.CLAIM and item.amount > situation.outflow_room:
             place = Place.DELAYED

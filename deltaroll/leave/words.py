@@ -64,6 +64,8 @@ def describe_refusal(fault: Fault) -> str:
 
 def describe_holdings(situation: Situation) -> Iterator[str]:
     """Yield what the owner has, and where it is."""
+    if situation.has_fraud:
+        yield "the newest batch on L1 breaks a rule: anybody can remove it with ape run challenge"
     for owned in situation.accounts:
         yield from _describe_account(owned, situation)
     for found in situation.exits:

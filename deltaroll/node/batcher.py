@@ -130,8 +130,10 @@ class Batcher:
 
         Raises
         ------
-        StrandedError
-            When a chunk breaks a rule: posting it would cost the bond.
+        BatcherError
+            When a chunk breaks a rule: posting it would cost the bond. A StrandedError when the
+            store has been through a change of head: what was sealed for one head may stand behind
+            what was sealed for another.
         """
         state = self.follower.state
         head = self.follower.chain[-1].submitted.header
@@ -142,16 +144,12 @@ class Batcher:
                 context = self.compute_context(chunk, index, chunks, head)
                 bad = compute_bad_signature(state, chunk.data, chunk.signatures, context.domain)
                 if bad is not None:
-                    raise StrandedError(
-                        f"chunk {chunk.number}: {bad[0].name} at {bad[1]}", chunks[0].number
-                    )
+                    raise self._refuse(f"chunk {chunk.number}: {bad[0].name} at {bad[1]}", chunks)
                 process_chunk(state, chunk.data, context)
                 root = compute_state_root(state)
                 posted.append(PostedChunk(chunk.data, chunk.signatures, root))
         except TransitionFault as problem:
-            raise StrandedError(
-                f"chunk {chunk.number}: {problem.fault.name}", chunks[0].number
-            ) from problem
+            raise self._refuse(f"chunk {chunk.number}: {problem.fault.name}", chunks) from problem
         finally:
             state.rollback()
         return tuple(posted)
@@ -166,7 +164,7 @@ class Batcher:
         BatcherError
             When the head is fraudulent: it must be removed first.
         StrandedError
-            When a chunk is wrong, or older than L1 takes it.
+            When a chunk is older than L1 takes it, or what `compute_posted` says.
         """
         if self.follower.fraud is not None:
             raise BatcherError("the head is fraudulent: it has to be removed first")
@@ -176,6 +174,11 @@ class Batcher:
             return None
         self._validate_age(chunks[0])
         return self.submit(chunks, self.compute_posted(chunks))
+
+    def _refuse(self, message: str, chunks: Sequence[SealedChunk]) -> BatcherError:
+        if self.store.has_rejoined():
+            return StrandedError(message, chunks[0].number)
+        return BatcherError(message)
 
     def _validate_age(self, chunk: SealedChunk) -> None:
         clock = int.from_bytes(chunk.data[:CLOCK_BYTES], "big")

@@ -48,7 +48,7 @@ def rejoin(sequencer: Sequencer, follower: Follower, stranded: int) -> None:
     head = follower.chain[-1].submitted
     log.warning("resequencing", head=head.header.index, first=stranded)
     after = sequencer.rebase(follower.state, stranded)
-    sequencer.store.record_batch(head.header_hash, head.header.index, after, after)
+    sequencer.store.record_head(head.header_hash, head.header.index, after)
     tell(sequencer, follower)
     sequencer.seal()
     sequencer.flush()

@@ -42,6 +42,8 @@ class Proposer:
         self._batcher: Batcher | None = None
         self._base: bytes | None = None
         """The head that the sequencer's state follows."""
+        self._lines: list[bytes] = []
+        """Taken and not posted: they are taken again on another head."""
 
     def find_right(self) -> Right:
         """Return whether the account may propose on the head that was polled last."""
@@ -68,6 +70,7 @@ class Proposer:
         been polled.
         """
         sequencer = self._start()
+        self._lines.extend(lines)
         return [answer_line(sequencer, line) for line in lines]
 
     def propose(self) -> list[Posting]:
@@ -89,6 +92,7 @@ class Proposer:
             if posting is None:
                 break
             self._base = self.follower.chain[-1].submitted.header_hash
+            self._lines.clear()
             postings.append(posting)
         return postings
 
@@ -98,11 +102,14 @@ class Proposer:
         if self._sequencer is None or self._base != head.header_hash:
             domain = self.follower.gateway.domain
             store = Store(MEMORY, domain)
-            store.record_batch(head.header_hash, head.header.index, 0, 0)
+            store.record_head(head.header_hash, head.header.index, 0)
             state = self.follower.state.copy_before(0)
             state.messages = dict(state.messages)
             self._sequencer = Sequencer(store, domain, state)
             self._batcher = Batcher(store, self.follower, self.account)
             self._base = head.header_hash
+            tell(self._sequencer, self.follower)
+            for line in self._lines:
+                log.info("request_taken_again", answer=answer_line(self._sequencer, line).decode())
         tell(self._sequencer, self.follower)
         return self._sequencer

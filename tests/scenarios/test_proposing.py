@@ -181,6 +181,49 @@ def test_rejoin__others_proposed_meanwhile__accepted_fills_settle_on_their_head(
     assert lab.follower.fraud is None
 
 
+def test_rejoin__l1_takes_that_head_back__both_lines_end_in_one(lab: Lab):
+    """The batch of the others is reorganised away after the sequencer has gone on from it. What was
+    sealed first fits again, what was sealed for that head does not; nothing is done twice.
+    """
+    provider = lab.venue.provider
+    sequencer = lab.open_sequencer()
+    follower = Follower(lab.venue.gateway)
+    batcher = Batcher(sequencer.store, follower, lab.venue.operator)
+    force_exit(lab, ERIN, 10**6)
+    lab.advance(DELAY + 60)
+    take_in(sequencer, follower)
+    signed = lab.transfer()
+    sequencer.submit_action(signed.transaction, signed.signatures[0])
+    sequencer.seal()
+    sequencer.flush()
+    cash = sequencer.state.accounts[ERIN].cash
+    lab.advance(60)
+    snapshot = provider.make_request("evm_snapshot", [])
+    proposer = open_proposer(lab)
+    proposer.take([])
+    proposer.propose()
+    follower.poll()
+    with pytest.raises(StrandedError) as stranded:
+        batcher.post()
+    rejoin(sequencer, follower, stranded.value.first)
+    provider.make_request("evm_revert", [snapshot])
+    lab.advance(60)
+    take_in(sequencer, follower)
+    for _ in range(2):
+        try:
+            while batcher.post() is not None:
+                pass
+        except StrandedError as problem:
+            rejoin(sequencer, follower, problem.first)
+    lab.sync()
+    assert lab.follower.fraud is None
+    assert lab.state.accounts[ERIN].cash == cash
+    assert lab.follower.state_root == compute_state_root(sequencer.state)
+    assert compute_state_root(Sequencer(sequencer.store, lab.domain).state) == (
+        lab.follower.state_root
+    )
+
+
 def test_rejoin__chunks_too_old_to_land__what_still_holds_is_sealed_anew(lab: Lab):
     """After a day without posting a transfer still lands, a fill of expired orders does not."""
     sequencer = lab.open_sequencer()

@@ -18,9 +18,9 @@ from ape import project
 
 from deltaroll.l1.discovery import DiscoveryError, discover
 from deltaroll.leave.decide import Wishes, decide
-from deltaroll.leave.leaver import Leaver, look
+from deltaroll.leave.leaver import LeaveError, Leaver, look
 from deltaroll.leave.memory import Memory
-from deltaroll.leave.moves import Action, Route
+from deltaroll.leave.moves import TABLE, Action, Route
 from deltaroll.leave.plan import Plan, list_routes, make_plan
 from deltaroll.leave.proof import ProofError, check_proof, read_proof, write_proof
 from deltaroll.leave.situation import Situation
@@ -47,6 +47,20 @@ from tests.scenarios.support import (
 )
 
 DAY = 24 * 3_600
+
+
+STEPS = {
+    "kill all": Action.CANCEL_ALL,
+    "close the": Action.FORCE_CLOSE,
+    "ask L1": Action.FORCE_EXIT,
+    "claim exit": Action.CLAIM,
+    "freeze the": Action.FREEZE,
+    "fix the": Action.OPEN_HATCH,
+    "prove account": Action.ESCAPE,
+    "take what": Action.TAKE,
+    "have deposit": Action.REFUND,
+}
+"""What the tool says it does."""
 
 
 class Killed(BaseException):
@@ -91,6 +105,8 @@ class Desk:
         return leaver
 
     def say(self, line: str) -> None:
+        if line.startswith("  done"):
+            check_gas(self.said[-1], int(line.split(", ")[1].split(" ")[0].replace(",", "")))
         self.said.append(line)
         self.interrupt(line)
 
@@ -100,6 +116,13 @@ class Desk:
 
     def get_balance(self) -> int:
         return int(self.lab.contracts.token.balanceOf(self.account))
+
+
+def check_gas(step: str, gas: int) -> None:
+    """What a step was said to cost is what it takes, rounded up."""
+    (action,) = [action for words, action in STEPS.items() if step.startswith(words)]
+    (said,) = {move.gas for move in TABLE.values() if move.action == action}
+    assert said * 2 // 5 < gas <= said, (step, gas)
 
 
 class Operator:
@@ -232,6 +255,18 @@ def test_forced__killed_at_every_boundary__nothing_is_asked_twice(lab: Lab):
     assert desk.go().steps == ()
     assert lab.contracts.bridge.queueCount() == queued + 1
     assert not desk.memory.path.exists()
+
+
+def test_forced__step_that_fails__says_why_and_stops(lab: Lab):
+    """An owner without ether is told so; nothing is tried for ever."""
+    desk = Desk(lab, ERIN, Wishes())
+    queued = lab.contracts.bridge.queueCount()
+    lab.venue.provider.make_request("anvil_setBalance", [desk.account.address, "0x0"])
+    with pytest.raises(LeaveError, match="ask L1 for a forced exit"):
+        desk.go()
+    assert lab.contracts.bridge.queueCount() == queued
+    lab.venue.provider.make_request("anvil_setBalance", [desk.account.address, hex(10**18)])
+    assert list_actions(desk.go())[0] == Action.AWAIT_SERVICE
 
 
 def test_forced__file_lost_while_it_waits__is_not_asked_again(lab: Lab):
