@@ -19,20 +19,14 @@ from deltaroll.node.escape import (
 )
 from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Closing, Follower
-from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import AccountId, Address
 from tests.scenarios.support import Lab, Rpc, Venue
 
 MAX_GAS, MAX_CALLDATA = 10_000_000, 120_000
 """A proof stays below both, as a removal does."""
-ESCAPED = keccak(b"Escaped(uint32,address,uint96)")
-
-
-def topics_of(receipt: Rpc, topic: bytes) -> list[list[str]]:
-    """Topics of a transaction's events of one kind."""
-    wanted = "0x" + topic.hex()
-    return [log["topics"] for log in receipt["logs"] if log["topics"][0] == wanted]
+FIGURES: list[str] = []
+"""Of this session, for its summary."""
 
 
 class Leaver:
