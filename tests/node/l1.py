@@ -34,7 +34,7 @@ from tests.node.support import DOMAIN, GENESIS
 
 SLOT = 12
 WINDOW = 3_600
-FREEZE_DELAY, ORACLE_DELAY = 7_200, 20_000
+PROPOSER_DELAY, FREEZE_DELAY, ORACLE_DELAY = 1_800, 7_200, 20_000
 PROPOSER = Address(b"\x99" * 20)
 
 
@@ -209,6 +209,7 @@ class FakeGateway:
         self.domain = DOMAIN
         self.first_block = 0
         self.challenge_window = WINDOW
+        self.proposer_delay = PROPOSER_DELAY
         self.freeze_delay = FREEZE_DELAY
         self.oracle_delay = ORACLE_DELAY
         self.interfere: Callable[[str], None] = lambda _: None

@@ -62,7 +62,7 @@ from tests.contracts.escape_rig import (
     make_series,
     make_state,
 )
-from tests.node.l1 import FREEZE_DELAY, ORACLE_DELAY, WINDOW, FakeL1, follow
+from tests.node.l1 import FREEZE_DELAY, ORACLE_DELAY, PROPOSER_DELAY, WINDOW, FakeL1, follow
 from tests.node.support import CASH, OWNERS, encode_deposit
 from tests.node.test_follower import ADA, BLAISE, deposit, post
 from tests.protocol.scenes import create_scene, order
@@ -171,6 +171,16 @@ def test_compute_freeze__fraudulent_head__is_the_head(l1: FakeL1):
     call = compute_freeze(follower)
     assert call is not None
     assert call.head == to_header_tuple(l1.batches[-1].header)
+
+
+def test_compute_freeze__last_batch_removed__others_may_propose_first(l1: FakeL1):
+    post(l1, spoil=True)
+    l1.mine(FREEZE_DELAY)
+    l1.remove(2)
+    call = compute_freeze(follow(l1))
+    assert call is not None
+    assert call.head == to_header_tuple(l1.batches[1].header)
+    assert call.possible_from == l1.head.time + PROPOSER_DELAY + 1
 
 
 def test_compute_freeze__frozen__is_an_error(l1: FakeL1):
