@@ -32,6 +32,8 @@ from tests.adversary.catalogue_rig import (
     FREEZE_DELAY,
     GOVERNOR,
     L1,
+    NO_CAP,
+    NO_LIMIT,
     NOBODY,
     ORACLE_DELAY,
     PROPOSER,
@@ -131,8 +133,8 @@ def test_constructor__delay__is_within_bounds(delays, error):
     # The same deployment, with another escape hatch at the predicted address.
     with l1.fork():
         places = [l1.next_address(DEPLOYER, offset) for offset in range(4)]
-        vault = l1.deploy("MarginVault", l1.token.address, places[1], places[3])
-        bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR)
+        vault = l1.deploy("MarginVault", l1.token.address, places[1], places[3], NO_LIMIT)
+        bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR, NO_CAP)
         parameters = list(l1.parameters)
         parameters[0], parameters[2] = bridge.address, places[3]
         inbox = l1.deploy("RollupInbox", tuple(parameters))
@@ -152,8 +154,8 @@ def test_constructor__inbox_or_vault_of_another_hatch__is_refused():
     assert caught.value.arguments == (l1.inbox.address,)
 
     places = [l1.next_address(DEPLOYER, offset) for offset in range(4)]
-    vault = l1.deploy("MarginVault", l1.token.address, places[1], RIVAL)
-    bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR)
+    vault = l1.deploy("MarginVault", l1.token.address, places[1], RIVAL, NO_LIMIT)
+    bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR, NO_CAP)
     parameters = list(l1.parameters)
     parameters[0], parameters[2] = bridge.address, places[3]
     inbox = l1.deploy("RollupInbox", tuple(parameters))
