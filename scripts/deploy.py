@@ -10,7 +10,12 @@ from rich.table import Table
 
 from deltaroll.cli import plain_errors, registry_option, unlock
 from deltaroll.l1.deployment.abi import read_blueprint
-from deltaroll.l1.deployment.assembly import Prepared, make_registry, prepare
+from deltaroll.l1.deployment.assembly import (
+    Prepared,
+    make_registry,
+    prepare,
+    validate_registry,
+)
 from deltaroll.l1.deployment.check import check
 from deltaroll.l1.deployment.execution import execute, mint_test_tokens
 from deltaroll.l1.deployment.parameters import resolve
@@ -23,7 +28,7 @@ from deltaroll.l1.deployment.simulation import (
     validate_funds,
 )
 from deltaroll.l1.deployment.venue import read_venue
-from deltaroll.l1.registry import get_registry_path, write_registry
+from deltaroll.l1.registry import decode_registry, get_registry_path, write_registry
 from deltaroll.l1.sending import GWEI, Sender, get_base_fee, get_tip, to_ether, to_gwei
 from tools.compile import Artifact, compile_contracts
 from tools.verification import FOLDER, Deployed, write_verification
@@ -130,6 +135,10 @@ def cli(
         show_check(provider, prepared)
         return
     outlook = forecast(provider, prepared.plan)
+    path = get_registry_path(registry, provider.chain_id)
+    if path.is_file():
+        there = [each.step for each in outlook.forecasts if each.block]
+        validate_registry(there, decode_registry(path))
     show_plan(provider, outlook)
     write_inputs(provider, artifacts, prepared)
     if dry_run or account is None:
@@ -137,7 +146,6 @@ def cli(
     limit = max_fee and max_fee * GWEI
     validate_funds(provider, outlook, limit)
     sender = Sender(provider, unlock(account), limit, poll, click.echo)
-    path = get_registry_path(registry, provider.chain_id)
     blocks: dict[str, int] = {}
 
     def write_down(step: Step, block: int) -> None:

@@ -223,5 +223,5 @@ def _expect(name: str, address: str, expected: bytes, actual: bytes) -> None:
     if actual and actual != expected:
         raise DeploymentError(
             f"{name}: {address} has other code than this plan: a venue's name stands for one "
-            "version of the contracts and one set of parameters; take another `name`"
+            "version of the contracts and one set of parameters; take another `venue`"
         )
