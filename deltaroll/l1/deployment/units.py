@@ -1,4 +1,4 @@
-"""Quantities as people write them in a file: `7 days`, `1 ether`, `20 %`, `2027-01-31`. No floats."""
+"""Quantities as people write them: `7 days`, `1 ether`, `20 %`, a day. No floats."""
 
 import re
 from datetime import UTC, date, datetime
@@ -48,7 +48,7 @@ class Units(int):
 
 
 class Moment(int):
-    """Seconds since 1970; written as a day, of which it is the first second in UTC: `2027-01-31`."""
+    """Seconds since 1970; written as a day, of which it is the first second in UTC."""
 
 
 class L1Address(str):
