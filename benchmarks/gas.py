@@ -17,7 +17,7 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.logging import LogLevel, logger
 from eth_utils.address import to_checksum_address
 
-from benchmarks import proofs
+from benchmarks import escape, proofs
 from benchmarks.scene import PAIRS, POSITIONS, SERIES, Scene, create_scene
 from deltaroll.demo.measure import compute_calldata_gas
 from deltaroll.l1.commitments import compress_branch
@@ -44,6 +44,13 @@ BARS = {
     "margin_64_positions_4_expiries": 220_000,
     "fraud_proof_fill_64_positions": 2_000_000,
     "fraud_proof_liquidate_64_positions": 3_000_000,
+    "escape_16_positions": 400_000,
+    "escape_64_positions": 1_500_000,
+    "escape_per_account_in_batch": 60_000,
+    "register_claim": 110_000,
+    "claim_escape": 110_000,
+    "freeze": 110_000,
+    "refund_deposit": 110_000,
 }
 """A measured figure above its bar fails, whatever the record says."""
 Figures = dict[str, int]
@@ -161,7 +168,7 @@ def measure_proof(scene: Scene, name: str, flip_signature: bool, figures: Figure
 
 def measure(provider: ProviderAPI, folder: Path) -> Figures:
     """Return all figures."""
-    figures: Figures = proofs.measure_gas()
+    figures: Figures = proofs.measure_gas() | escape.measure_gas()
     scene = create_scene(provider, folder)
     try:
         measure_users(scene, figures)

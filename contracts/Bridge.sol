@@ -34,6 +34,7 @@ contract Bridge is IBridge {
     /// First two bytes of the globals: tag and version.
     bytes2 private constant GLOBALS_PREFIX = bytes2(uint16((GLOBALS_TAG << 8) | GLOBALS_VERSION));
     uint256 private constant EXITS_ROOT_OFFSET = 66;
+    uint256 private constant HEADER_BYTES = 32 * Commitments.HEADER_WORDS;
     /// Marks of an exit: two bits, 128 exits to a word.
     uint256 private constant EXITS_PER_WORD = 128;
     uint256 private constant CLAIMED = 1;
@@ -50,9 +51,9 @@ contract Bridge is IBridge {
     /// @inheritdoc IBridge
     address public immutable escapeHatch;
     /// @inheritdoc IBridge
-    uint64 public immutable deployedAt;
+    uint64 public immutable capStart;
     /// @inheritdoc IBridge
-    uint128 public immutable capInitial;
+    uint128 public immutable capAtStart;
     /// @inheritdoc IBridge
     uint128 public immutable capPerDay;
     /// @inheritdoc IBridge
@@ -88,9 +89,9 @@ contract Bridge is IBridge {
         inbox = inbox_;
         governor = governor_;
         escapeHatch = vault_.escapeHatch();
-        deployedAt = uint64(block.timestamp);
-        capInitial = cap.initial;
+        capAtStart = cap.initial;
         capPerDay = cap.perDay;
+        capStart = cap.start;
         capEnd = cap.end;
     }
 
@@ -186,18 +187,20 @@ contract Bridge is IBridge {
         uint32 siblingMap,
         bytes32[] calldata siblings
     ) external {
-        if (!inbox.isSettled(header)) revert Bridge_NotSettled(header.index);
+        if (!_isSettled()) revert Bridge_NotSettled(header.index);
         if (exit.asset != 0) revert Bridge_UnknownAsset(exit.asset);
-        (uint256 word, uint256 place) = _locate(exit.index);
+        uint32 index = exit.index;
+        (uint256 word, uint256 place) = _locate(index);
         uint256 marks = _marks[word];
-        if ((marks >> place) & CLAIMED != 0) revert Bridge_AlreadyClaimed(exit.index);
+        if ((marks >> place) & CLAIMED != 0) revert Bridge_AlreadyClaimed(index);
         _validateExit(_openExitsRoot(header.postRoot, globals), exit, siblingMap, siblings);
 
         address to = exit.recipient;
+        uint128 amount = exit.amount;
         if ((marks >> place) & TRANSFERRED != 0) to = _ownerOf(_computeKey(exit), to);
         _marks[word] = marks | (CLAIMED << place);
-        emit ExitClaimed(exit.index, to, exit.amount);
-        vault.release(exit.index, to, exit.amount);
+        emit ExitClaimed(index, to, amount);
+        vault.release(index, to, amount);
     }
 
     /// @inheritdoc IBridge
@@ -270,7 +273,8 @@ contract Bridge is IBridge {
     function depositCap() public view returns (uint256) {
         // An end of zero is always over.
         if (block.timestamp >= capEnd) return type(uint256).max;
-        return capInitial + uint256(capPerDay) * (block.timestamp - deployedAt) / 1 days;
+        uint256 elapsed = block.timestamp > capStart ? block.timestamp - capStart : 0;
+        return capAtStart + uint256(capPerDay) * elapsed / 1 days;
     }
 
     function _deposit(address owner, uint32 account, uint256 amount) private {
@@ -311,6 +315,16 @@ contract Bridge is IBridge {
         emit ClaimTransferred(exit.index, from, to, exit.recipient, exit.amount);
     }
 
+    /// @dev Ask the inbox about the header that the call begins with, its words as they came: the inbox hashes them, so
+    /// one with surplus bits is that of no batch.
+    function _isSettled() private view returns (bool) {
+        (bool success, bytes memory answer) = address(inbox)
+            .staticcall(
+                abi.encodePacked(IRollupInbox.isSettled.selector, msg.data[4:4 + HEADER_BYTES])
+            );
+        return success && abi.decode(answer, (bool));
+    }
+
     /// @dev Check that somebody owns a claim that was not paid yet; return its key.
     function _validateOwner(Exit calldata exit, address claimant)
         private
@@ -341,10 +355,10 @@ contract Bridge is IBridge {
     }
 
     /// @dev A schedule that ends, or nothing at all.
-    function _validateCap(DepositCap memory cap) private view {
-        bool isNone = cap.end == 0 && cap.initial == 0 && cap.perDay == 0;
-        bool isSchedule = cap.initial != 0 && cap.end > block.timestamp
-            && cap.end <= block.timestamp + MAX_CAP_TIME;
+    function _validateCap(DepositCap memory cap) private pure {
+        bool isNone = cap.start == 0 && cap.end == 0 && cap.initial == 0 && cap.perDay == 0;
+        bool isSchedule = cap.initial != 0 && cap.start != 0 && cap.end > cap.start
+            && cap.end - cap.start <= MAX_CAP_TIME;
         if (!isNone && !isSchedule) revert Bridge_InvalidCap();
     }
 

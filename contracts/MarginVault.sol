@@ -12,12 +12,6 @@ import {SafeTransferLib} from "solady/src/utils/SafeTransferLib.sol";
 contract MarginVault is IMarginVault {
     using SafeERC20 for IERC20;
 
-    /// What was paid at once and has not drained yet, at a time.
-    struct Bucket {
-        uint192 level;
-        uint64 time;
-    }
-
     /// Of the vault, in parts per million: this share switches the limiter off.
     uint32 public constant NO_LIMIT = 1_000_000;
     /// Below, ordinary exits would be delayed as a rule.
@@ -42,7 +36,8 @@ contract MarginVault is IMarginVault {
     /// @inheritdoc IMarginVault
     uint64 public immutable outflowDelay;
 
-    Bucket private _bucket;
+    /// What was paid at once and had not drained yet (192 bits) at a time (64 bits).
+    uint256 private _bucket;
     mapping(uint32 exitIndex => DelayedRelease) private _delayed;
 
     /// @param token_ The collateral.
@@ -64,7 +59,7 @@ contract MarginVault is IMarginVault {
         outflowPeriod = limit.period;
         outflowDelay = limit.delay;
         // Not zero from the start: the first release is no dearer than the others.
-        _bucket.time = uint64(block.timestamp);
+        _bucket = block.timestamp;
     }
 
     /// @inheritdoc IMarginVault
@@ -79,7 +74,7 @@ contract MarginVault is IMarginVault {
                 emit ReleaseDelayed(exitIndex, to, amount, payableAt);
                 return;
             }
-            _bucket = Bucket(uint192(level + amount), uint64(block.timestamp));
+            _bucket = (level + amount) << 64 | block.timestamp;
         }
         IERC20(token).safeTransfer(to, amount);
     }
@@ -128,15 +123,19 @@ contract MarginVault is IMarginVault {
     /// @dev What has left at once counts as still here until it has drained: paying out neither shrinks the bucket
     /// nor, by being split, gets more through it. Rounds against the outflow.
     function _computeRoom() private view returns (uint256 level, uint256 room) {
-        uint256 held = IERC20(token).balanceOf(address(this));
-        Bucket memory bucket = _bucket;
-        level = bucket.level;
-        uint256 elapsed = block.timestamp - bucket.time;
-        uint256 drained =
-            (held + level) * outflowPpm * elapsed / (uint256(outflowPeriod) * NO_LIMIT);
-        level = level > drained ? level - drained : 0;
-        uint256 capacity = (held + level) * outflowPpm / NO_LIMIT;
-        room = capacity > level ? capacity - level : 0;
+        (, uint256 held) = SafeTransferLib.checkBalanceOf(token, address(this));
+        // No exit is larger. Nothing below overflows, then: 128 and 20 and 64 bits.
+        if (held > type(uint128).max) held = type(uint128).max;
+        uint256 bucket = _bucket;
+        unchecked {
+            level = bucket >> 64;
+            uint256 elapsed = block.timestamp - uint64(bucket);
+            uint256 drained =
+                (held + level) * outflowPpm * elapsed / (uint256(outflowPeriod) * NO_LIMIT);
+            level = level > drained ? level - drained : 0;
+            uint256 capacity = (held + level) * outflowPpm / NO_LIMIT;
+            room = capacity > level ? capacity - level : 0;
+        }
     }
 
     /// @dev Refuse what can be seen to be no collateral. A fee shows at the first deposit only.

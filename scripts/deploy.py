@@ -10,9 +10,15 @@ from rich.table import Table
 
 from deltaroll.cli import plain_errors, registry_option, unlock
 from deltaroll.l1.deployment.abi import read_blueprint
-from deltaroll.l1.deployment.assembly import Prepared, make_registry, prepare
+from deltaroll.l1.deployment.assembly import (
+    Prepared,
+    make_registry,
+    prepare,
+    validate_registry,
+)
 from deltaroll.l1.deployment.check import check
 from deltaroll.l1.deployment.execution import execute, mint_test_tokens
+from deltaroll.l1.deployment.parameters import resolve
 from deltaroll.l1.deployment.plan import FACTORY, Step
 from deltaroll.l1.deployment.simulation import (
     Outlook,
@@ -22,7 +28,7 @@ from deltaroll.l1.deployment.simulation import (
     validate_funds,
 )
 from deltaroll.l1.deployment.venue import read_venue
-from deltaroll.l1.registry import get_registry_path, write_registry
+from deltaroll.l1.registry import decode_registry, get_registry_path, write_registry
 from deltaroll.l1.sending import GWEI, Sender, get_base_fee, get_tip, to_ether, to_gwei
 from tools.compile import Artifact, compile_contracts
 from tools.verification import FOLDER, Deployed, write_verification
@@ -74,7 +80,7 @@ def write_inputs(provider: ProviderAPI, artifacts: dict[str, Artifact], prepared
 
 
 @click.command(cls=ConnectedProviderCommand)
-@account_option()
+@account_option(prompt=None)
 @registry_option
 @click.option(
     "--venue",
@@ -84,6 +90,9 @@ def write_inputs(provider: ProviderAPI, artifacts: dict[str, Artifact], prepared
 )
 @click.option("--dry-run", is_flag=True, help="Check and estimate everything, send nothing.")
 @click.option("--check", "only_check", is_flag=True, help="Check a deployment, send nothing.")
+@click.option(
+    "--deployer", help="Whose deployment, where nothing is sent; the account's when left out."
+)
 @click.option("--max-fee", type=click.IntRange(1), help="Gwei per gas that are never exceeded.")
 @click.option(
     "--poll", type=click.FloatRange(min=0.05), default=4.0, help="Seconds between looks at L1."
@@ -91,11 +100,12 @@ def write_inputs(provider: ProviderAPI, artifacts: dict[str, Artifact], prepared
 @plain_errors()
 def cli(
     provider: ProviderAPI,
-    account: AccountAPI,
+    account: AccountAPI | None,
     registry: Path,
     venue_path: Path | None,
     dry_run: bool,
     only_check: bool,
+    deployer: str | None,
     max_fee: int | None,
     poll: float,
 ) -> None:
@@ -104,27 +114,38 @@ def cli(
     What is there already is checked and left alone, so a run that was interrupted goes on where it
     was.
     """
+    is_silent = dry_run or only_check
+    if account is None and not is_silent:
+        raise click.UsageError("--account: needed to send anything")
+    if deployer is not None and not is_silent:
+        raise click.UsageError("--deployer: only with --dry-run or --check")
+    owner = deployer or (account and account.address)
+    if owner is None:
+        raise click.UsageError("--deployer: needed without --account")
     venue = read_venue(venue_path or VENUES / f"{provider.network.name}.yaml")
     artifacts = compile_contracts()
     blueprints = {
         name: read_blueprint(name, artifact.abi, artifact.bytecode)
         for name, artifact in artifacts.items()
     }
-    prepared = prepare(provider, venue, blueprints, str(account.address))
+    prepared = prepare(provider, venue, blueprints, resolve("--deployer", owner, owner))
     for note in prepared.notes:
         click.echo(note)
     if only_check:
         show_check(provider, prepared)
         return
     outlook = forecast(provider, prepared.plan)
+    path = get_registry_path(registry, provider.chain_id)
+    if path.is_file():
+        there = [each.step for each in outlook.forecasts if each.block]
+        validate_registry(there, decode_registry(path))
     show_plan(provider, outlook)
     write_inputs(provider, artifacts, prepared)
-    if dry_run:
+    if dry_run or account is None:
         return
     limit = max_fee and max_fee * GWEI
     validate_funds(provider, outlook, limit)
     sender = Sender(provider, unlock(account), limit, poll, click.echo)
-    path = get_registry_path(registry, provider.chain_id)
     blocks: dict[str, int] = {}
 
     def write_down(step: Step, block: int) -> None:

@@ -18,11 +18,13 @@ struct Exit {
 
 /// @notice The most that the vault of a young deployment may hold. It grows by itself, and ends.
 struct DepositCap {
-    /// Collateral units, at deployment.
+    /// Collateral units, up to `start`.
     uint128 initial;
     /// Collateral units that it grows by in a day, second by second.
     uint128 perDay;
-    /// From this second on there is no cap; 0, like the other two: there never is one.
+    /// From this second on it grows. Given, so that what is deployed follows from what was asked for.
+    uint64 start;
+    /// From this second on there is no cap; 0, like the other three: there never is one.
     uint64 end;
 }
 
@@ -306,11 +308,11 @@ interface IBridge {
     /// @notice The only address that may freeze.
     function escapeHatch() external view returns (address);
 
-    /// @notice When this contract was deployed.
-    function deployedAt() external view returns (uint64);
+    /// @notice When the deposit cap begins to grow.
+    function capStart() external view returns (uint64);
 
     /// @notice Of the deposit cap: collateral units at deployment.
-    function capInitial() external view returns (uint128);
+    function capAtStart() external view returns (uint128);
 
     /// @notice Of the deposit cap: collateral units of growth in a day.
     function capPerDay() external view returns (uint128);

@@ -105,13 +105,12 @@ library Commitments {
     ) internal pure returns (bytes32 node) {
         uint256 path = index;
         uint256 map = siblingMap;
-        uint256 depth = EXIT_DEPTH;
-        // Scratch space holds the two children. Both maps have 32 bits: no more than `depth` levels.
+        uint256 above = EXIT_DEPTH;
+        // Scratch space holds the two children. Both maps have 32 bits: no more than `above` levels.
         assembly ("memory-safe") {
             node := leaf
-            let level := 0
             let cursor := siblings.offset
-            for {} or(path, map) { level := add(level, 1) } {
+            for {} or(path, map) { above := sub(above, 1) } {
                 let place := shl(5, and(path, 1))
                 mstore(place, node)
                 mstore(xor(place, 0x20), 0)
@@ -123,12 +122,19 @@ library Commitments {
                 path := shr(1, path)
                 map := shr(1, map)
             }
-            // Up here the tree is empty but for this path, which keeps to the left.
+            // Up here the tree is empty but for this path, which keeps to the left. Four levels at a time, then one.
+            mstore(0x00, node)
             mstore(0x20, 0)
-            for {} lt(level, depth) { level := add(level, 1) } {
-                mstore(0x00, node)
-                node := keccak256(0x00, 0x40)
+            for {} gt(above, 3) { above := sub(above, 4) } {
+                mstore(0x00, keccak256(0x00, 0x40))
+                mstore(0x00, keccak256(0x00, 0x40))
+                mstore(0x00, keccak256(0x00, 0x40))
+                mstore(0x00, keccak256(0x00, 0x40))
             }
+            for {} above { above := sub(above, 1) } {
+                mstore(0x00, keccak256(0x00, 0x40))
+            }
+            node := mload(0x00)
         }
     }
 

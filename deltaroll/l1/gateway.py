@@ -96,6 +96,11 @@ class Gateway:
         return int(self.contracts.inbox.challengeWindow())
 
     @cached_property
+    def proposer_delay(self) -> int:
+        """Seconds without a batch after which anyone with a bond may propose."""
+        return int(self.contracts.inbox.proposerDelay())
+
+    @cached_property
     def freeze_delay(self) -> int:
         """Seconds without a batch, with a message waiting, after which anyone may freeze."""
         return int(self.contracts.escape_hatch.freezeDelay())

@@ -162,10 +162,13 @@ class Batcher:
         Raises
         ------
         BatcherError
-            When the head is fraudulent: it must be removed first.
+            When the rollup is frozen, or the head is fraudulent: it must be removed first.
         StrandedError
             When a chunk is older than L1 takes it, or what `compute_posted` says.
         """
+        if self.follower.closing is not None:
+            block = self.follower.closing.block
+            raise BatcherError(f"the rollup is frozen since block {block}: it takes no batch")
         if self.follower.fraud is not None:
             raise BatcherError("the head is fraudulent: it has to be removed first")
         first = self.find_next_chunk()

@@ -56,7 +56,7 @@ class FreezeCall:
     head: tuple[object, ...]
     next: tuple[object, ...]
     possible_from: int
-    """L1 time of the first block that takes it, if no batch comes before."""
+    """L1 time of the first block that takes it, if no batch comes or is removed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,14 @@ def compute_freeze(follower: Follower) -> FreezeCall | None:
     waiting = follower.state.messages.get(head.queue_end)
     if waiting is None:
         return None
-    since = max(head.l1_time, waiting.time)
+    until = max(head.l1_time, waiting.time) + follower.gateway.freeze_delay
+    removal = follower.last_removal
+    if removal is not None:
+        # Others may propose first.
+        removed_at = follower.gateway.get_block(removal.block).time
+        until = max(until, removed_at + follower.gateway.proposer_delay)
     message = (waiting.kind, "0x" + waiting.sender.hex(), waiting.time, keccak(waiting.body))
-    possible_from = since + follower.gateway.freeze_delay + 1
-    return FreezeCall(to_header_tuple(head), message, possible_from)
+    return FreezeCall(to_header_tuple(head), message, until + 1)
 
 
 def find_unpriced(state: State) -> dict[MarketId, int]:

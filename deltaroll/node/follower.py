@@ -185,6 +185,7 @@ class Follower:
         self.fraud: Fraud | None = None
         self.posted: list[BatchSubmitted] = []
         """All batches that count on L1, also a fraud and what was built on it."""
+        self.last_removal: BatchRemoved | None = None
         self.closing: Closing | None = None
         """None while the rollup lives."""
         self.head: BlockRef | None = None
@@ -233,6 +234,8 @@ class Follower:
         if closing is not None and self.closing is None:
             log.warning("rollup_frozen", block=closing.block)
         self.posted = target
+        removals = (event for event in reversed(self._events) if isinstance(event, BatchRemoved))
+        self.last_removal = next(removals, None)
         self.closing = closing
         self.head = head
         return head

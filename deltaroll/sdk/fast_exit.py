@@ -7,7 +7,7 @@ from deltaroll.protocol.constants import PPM
 YEAR = 365 * 24 * 3600
 WEI = 10**18
 """In an ether."""
-PURCHASE_GAS = 100_000
+PURCHASE_GAS = 120_000
 """`Bridge.takeClaim` by somebody without a balance: above the record."""
 CLAIM_GAS = 115_000
 """`Bridge.claimExit` of a claim that was transferred: above the record."""

@@ -34,7 +34,7 @@ from tests.protocol.proving import encode_call
 BOND = 10**19
 WINDOW = 7 * 86_400
 FORCED_DELAY = PROPOSER_DELAY = 12 * 3_600
-LIMIT, NO_LIMIT, NO_CAP = (200_000, 86_400, 86_400), (1_000_000, 86_400, 86_400), (0, 0, 0)
+LIMIT, NO_LIMIT, NO_CAP = (200_000, 86_400, 86_400), (1_000_000, 86_400, 86_400), (0, 0, 0, 0)
 FREEZE_DELAY, ORACLE_DELAY, CLAIM_WINDOW = 7 * 86_400, 14 * 86_400, 30 * 86_400
 GENESIS_ROOT = keccak(text="genesis")
 ROOT = keccak(text="some state")

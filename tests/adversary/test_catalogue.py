@@ -338,7 +338,7 @@ def test_n08_claim__to_our_own_contracts__moves_no_money_of_others(l1: L1) -> No
     pull = l1.refusal(RIVAL, l1.bridge, "deposit", RIVAL, 0, stuck)
     assert pull == "ERC20InsufficientAllowance"
     for caller in (RIVAL, GOVERNOR, SEQUENCER):
-        refusal = l1.refusal(caller, l1.vault, "release", RIVAL, 1)
+        refusal = l1.refusal(caller, l1.vault, "release", 0, RIVAL, 1)
         assert refusal == "MarginVault_NotBridge"
 
 

@@ -37,7 +37,7 @@ FORCED_PER_BATCH = 256
 LIMIT = (200_000, 86_400, 86_400)
 """Outflow: parts per million of the vault, period and delay in seconds."""
 NO_LIMIT = (1_000_000, 86_400, 86_400)
-NO_CAP = (0, 0, 0)
+NO_CAP = (0, 0, 0, 0)
 GENESIS_ROOT = keccak(text="genesis")
 ROOT = keccak(text="some state")
 FOREVER = 2**64 - 1
@@ -198,7 +198,7 @@ def deploy_rollup(
     sequencer: AccountAPI,
     governor: AccountAPI,
     limit: tuple[int, int, int] = NO_LIMIT,
-    cap: tuple[int, int, int] = NO_CAP,
+    cap: tuple[int, int, int, int] = NO_CAP,
 ) -> Rollup:
     """Deploy the five contracts, each of which names the ones around it."""
     verifier = deployer.deploy(project.MockVerifier)

@@ -21,7 +21,7 @@ DAY = 86_400
 @pytest.fixture
 def young(deploy, token, alice):
     """A rollup that takes 1,000 units at first and 100 more each day for ten days."""
-    rollup = deploy(token, cap=(FIRST, DAILY, now() + DAYS * DAY))
+    rollup = deploy(token, cap=(FIRST, DAILY, now(), now() + DAYS * DAY))
     token.approve(rollup.bridge, 10**9, sender=alice)
     return rollup
 
@@ -39,7 +39,7 @@ def test_deposit__up_to_the_cap__is_accepted(young, alice):
 
 
 def test_deposit__as_the_days_pass__more_is_accepted(young, alice):
-    start = young.bridge.deployedAt()
+    start = young.bridge.capStart()
     set_time(start + DAY // 2 - 1)
     assert young.bridge.depositCap() == FIRST + DAILY // 2 - 1
     set_time(start + 3 * DAY)
@@ -71,21 +71,24 @@ def test_requests__at_the_cap__are_taken(young, token, alice):
 
 def test_deposit__no_cap__is_never_asked(bridge):
     assert bridge.depositCap() == 2**256 - 1
-    assert (bridge.capInitial(), bridge.capPerDay(), bridge.capEnd()) == (0, 0, 0)
+    assert (bridge.capAtStart(), bridge.capPerDay()) == (0, 0)
+    assert (bridge.capStart(), bridge.capEnd()) == (0, 0)
 
 
 @pytest.mark.parametrize(
     ("cap", "is_good"),
     [
-        (lambda time: (0, 0, 0), True),
-        (lambda time: (1, 0, time + 100), True),
-        (lambda time: (2**128 - 1, 2**128 - 1, time + 730 * DAY), True),
-        (lambda time: (1, 0, 0), False),
-        (lambda time: (0, 1, 0), False),
-        (lambda time: (0, 1, time + 100), False),
-        (lambda time: (1, 0, time), False),
-        (lambda time: (1, 0, time + 730 * DAY + 1), False),
-        (lambda time: (1, 0, 2**64 - 1), False),
+        ((0, 0, 0, 0), True),
+        ((1, 0, 50, 100), True),
+        ((2**128 - 1, 2**128 - 1, 50, 50 + 730 * DAY), True),
+        ((1, 0, 50, 0), False),
+        ((0, 1, 0, 0), False),
+        ((0, 1, 50, 100), False),
+        ((1, 0, 0, 100), False),
+        ((0, 0, 50, 0), False),
+        ((1, 0, 50, 50), False),
+        ((1, 0, 50, 50 + 730 * DAY + 1), False),
+        ((1, 0, 50, 2**64 - 1), False),
     ],
     ids=[
         "none",
@@ -94,6 +97,8 @@ def test_deposit__no_cap__is_never_asked(bridge):
         "no end",
         "growth without end",
         "nothing at first",
+        "no start",
+        "a start alone",
         "over already",
         "too long",
         "for ever",
@@ -103,6 +108,6 @@ def test_constructor__cap__is_a_schedule_or_nothing(
     token, inbox, governor, deployer, create_at, cap, is_good
 ):
     vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer, LIMIT)
-    arguments = (vault, inbox, governor, cap(now()))
+    arguments = (vault, inbox, governor, cap)
     result = deployment_outcome(project.Bridge, *arguments, sender=deployer)
     assert result == (SUCCESS if is_good else Revert("Bridge_InvalidCap"))

@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 from eth_utils import keccak
 
-from deltaroll.node.escape import compute_claim
-from deltaroll.protocol.state import State
+from deltaroll.node.escape import (
+    compute_claim,
+    compute_claims,
+    compute_escape_witness,
+    split_accounts,
+)
+from deltaroll.protocol.state import (
+    State,
+    compute_state_root,
+    reset_meter,
+    touch_account,
+    touch_market,
+)
 from deltaroll.protocol.types import MarketId, SeriesStatus
+from deltaroll.protocol.witness import encode_witness
 from tests.adversary.catalogue_rig import (
     ALICE,
     BOB,
@@ -20,6 +32,8 @@ from tests.adversary.catalogue_rig import (
     FREEZE_DELAY,
     GOVERNOR,
     L1,
+    NO_CAP,
+    NO_LIMIT,
     NOBODY,
     ORACLE_DELAY,
     PROPOSER,
@@ -28,6 +42,7 @@ from tests.adversary.catalogue_rig import (
     SEQUENCER,
     START,
     WINDOW,
+    Exits,
     Revert,
     chunk,
 )
@@ -42,6 +57,8 @@ from tests.contracts.escape_rig import (
     sighting,
 )
 from tests.contracts.reference import NO_MESSAGE
+from tests.protocol.proving import encode_call
+from tests.protocol.scenes import create_scene
 
 CAROL, DAVE = "0x" + "c1" * 20, "0x" + "d1" * 20
 LONG, SHORT, SETTLED, IDLE = 100, 101, 102, 103
@@ -116,8 +133,8 @@ def test_constructor__delay__is_within_bounds(delays, error):
     # The same deployment, with another escape hatch at the predicted address.
     with l1.fork():
         places = [l1.next_address(DEPLOYER, offset) for offset in range(4)]
-        vault = l1.deploy("MarginVault", l1.token.address, places[1], places[3])
-        bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR)
+        vault = l1.deploy("MarginVault", l1.token.address, places[1], places[3], NO_LIMIT)
+        bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR, NO_CAP)
         parameters = list(l1.parameters)
         parameters[0], parameters[2] = bridge.address, places[3]
         inbox = l1.deploy("RollupInbox", tuple(parameters))
@@ -137,8 +154,8 @@ def test_constructor__inbox_or_vault_of_another_hatch__is_refused():
     assert caught.value.arguments == (l1.inbox.address,)
 
     places = [l1.next_address(DEPLOYER, offset) for offset in range(4)]
-    vault = l1.deploy("MarginVault", l1.token.address, places[1], RIVAL)
-    bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR)
+    vault = l1.deploy("MarginVault", l1.token.address, places[1], RIVAL, NO_LIMIT)
+    bridge = l1.deploy("Bridge", vault.address, places[2], GOVERNOR, NO_CAP)
     parameters = list(l1.parameters)
     parameters[0], parameters[2] = bridge.address, places[3]
     inbox = l1.deploy("RollupInbox", tuple(parameters))
@@ -562,14 +579,6 @@ def test_escape__absent_account__is_passed_over(opened):
 
 def absent_witness(state: State, *accounts: int) -> bytes:
     """Opens accounts that need not exist, and all series."""
-    from deltaroll.protocol.state import (
-        compute_state_root,
-        reset_meter,
-        touch_account,
-        touch_market,
-    )
-    from deltaroll.protocol.witness import encode_witness
-
     compute_state_root(state)
     reset_meter(state)
     for account in accounts:
@@ -582,7 +591,6 @@ def absent_witness(state: State, *accounts: int) -> bytes:
 def test_escape__witness_of_another_root__is_refused(opened):
     other = opened.state.copy_before(0)
     other.globals = replace(other.globals, skipped=1)
-    from deltaroll.node.escape import compute_escape_witness
 
     witness = compute_escape_witness(other, [1])  # type: ignore[list-item]
     assert opened.refuses("escape", witness) == "Witness_WrongRoot"
@@ -597,8 +605,6 @@ def test_escape__richer_account_below_the_same_root__is_refused(opened):
 
 
 def test_escape__series_not_opened__is_refused(opened):
-    from deltaroll.protocol.state import compute_state_root, reset_meter, touch_account
-    from deltaroll.protocol.witness import encode_witness
 
     state = opened.state
     compute_state_root(state)
@@ -786,7 +792,6 @@ def test_claim__token_fails__the_claim_stays(mode):
 
 @pytest.mark.parametrize("again", ["claim", "claimTo", "escape", "refundDeposit"])
 def test_claim__token_re_enters__nothing_is_paid_twice(again):
-    from tests.protocol.proving import encode_call
 
     exodus = Exodus(population(), token="ReentrantToken")
     refund = exodus.deposit(ALICE, 0, 9)
@@ -902,7 +907,6 @@ def test_refund_deposit__more_than_a_word_of_messages__each_has_its_bit():
 
 def test_claim_exit__frozen__is_paid_first_and_for_ever():
     """Exits of the final state do not compete with claims, before the window closes or after."""
-    from tests.adversary.catalogue_rig import Exits
 
     l1 = L1()
     exits = Exits(l1, [BOB, CAROL]).post()
@@ -915,3 +919,24 @@ def test_claim_exit__frozen__is_paid_first_and_for_ever():
     l1.pass_time(10 * CLAIM_WINDOW)
     exits.claim(1)
     assert (l1.balance(BOB), l1.balance(CAROL)) == (1_000, 1_001)
+
+
+# Size
+
+
+@pytest.mark.parametrize(("accounts", "disjoint"), [(24, False), (12, True)])
+def test_escape__accounts_of_the_largest_size__each_group_is_below_the_bounds(accounts, disjoint):
+    """64 positions each, in the same series or each in its own, no sibling that is zero."""
+    series = 64 * accounts if disjoint else 64
+    scene = create_scene(accounts, 64, series, disjoint=disjoint)
+    compute_state_root(scene.state)
+    exodus = Exodus(scene.state, held=0)
+    exodus.open()
+    claims = compute_claims(scene.state, scene.accounts)
+    assert len(claims) == accounts
+    for group in split_accounts(scene.state, scene.accounts):
+        witness = exodus.witness(*group)
+        exodus.send(RIVAL, exodus.hatch, "escape", witness)
+        assert exodus.gas_used < 10_000_000
+        assert len(witness) < 119_000
+    assert exodus.ask("totalClaims") == sum(claims.values())

@@ -148,7 +148,7 @@ def test_deposit__token_with_fee__reverts(deploy, deployer, permit2, bob):
 
 
 def test_deposit__above_the_cap__reverts(deploy, token, signer, sign):
-    young = deploy(token, cap=(AMOUNT, 0, now() + 86_400))
+    young = deploy(token, cap=(AMOUNT, 0, now(), now() + 86_400))
     for amount, expected in [
         (AMOUNT, SUCCESS),
         (AMOUNT + 1, Revert("Bridge_DepositCap", AMOUNT, AMOUNT + 1)),

@@ -48,7 +48,7 @@ class Inbox:
             ("address", self.vault),
             ("address", self.inbox),
             ("address", DEPLOYER),
-            ("(uint128,uint128,uint64)", (0, 0, 0)),
+            ("(uint128,uint128,uint64,uint64)", (0, 0, 0, 0)),
         )
         self._deploy(
             "RollupInbox",

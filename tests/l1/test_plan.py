@@ -1,12 +1,15 @@
 """Plans: addresses that follow from names alone, arguments that the ABI takes."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from eth_abi import decode, encode
 from pyrevm import EVM, AccountInfo, BlockEnv
 
 from deltaroll.l1.deployment.abi import Blueprint, order_arguments, read_blueprint
+from deltaroll.l1.deployment.assembly import make_registry, validate_registry
 from deltaroll.l1.deployment.contracts import GATE, TIMELOCK, list_parts
 from deltaroll.l1.deployment.errors import DeploymentError
 from deltaroll.l1.deployment.parameters import DeploymentParameters
@@ -22,7 +25,7 @@ from deltaroll.l1.deployment.plan import (
 )
 from deltaroll.l1.deployment.units import L1Address, Seconds
 from deltaroll.l1.deployment.venue import Governance
-from deltaroll.l1.registry import CONTRACTS
+from deltaroll.l1.registry import CONTRACTS, Registry
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
 from tests.l1.venues import make_address
 from tests.protocol.evm import artifacts
@@ -194,3 +197,24 @@ def test_make_plan__not_compiled__is_named():
     at = Addresses(known[FACTORY].code, DEPLOYER, "venue")
     with pytest.raises(DeploymentError, match="Teleporter: not among the compiled contracts"):
         make_plan(known, at, (Part("Teleporter", {}),))
+
+
+def test_validate_registry__same_plan_or_other_addresses__is_fine():
+    made, other = plan(bodies=(b"one",)), plan(venue="other", bodies=(b"two",))
+    validate_registry(made.steps, write_down(made))
+    validate_registry(made.steps, write_down(other))
+
+
+def test_validate_registry__what_code_does_not_show__is_named():
+    before, after = plan(bodies=(b"one",)), plan(bodies=(b"two",))
+    complaint = r"ConfigureGate: deployed with initial = \['0x6f6e65'\]; the file now says"
+    with pytest.raises(DeploymentError, match=complaint):
+        validate_registry(after.steps, write_down(before))
+
+
+def write_down(made: Plan) -> Registry:
+    """The registry of a plan, as it comes back from a file."""
+    provider: Any = SimpleNamespace(chain_id=1, network_choice="ethereum:mainnet:node")
+    blocks = dict.fromkeys(made.addresses, 5)
+    registry = make_registry(provider, made, TOKEN, blocks)
+    return msgspec.json.decode(msgspec.json.encode(registry), type=Registry)

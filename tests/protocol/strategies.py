@@ -25,6 +25,7 @@ from deltaroll.protocol.configure import (
 from deltaroll.protocol.constants import DAY, EXPIRY_TIME, MAX_AMOUNT, ONE
 from deltaroll.protocol.eip712 import compute_digest, compute_domain_separator
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fill import compute_position_size
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import (
     COMMITTEE_TAG,
@@ -1218,7 +1219,48 @@ def step_queue(draft: Draft) -> None:
     draft.add(Queue())
 
 
+def step_closing(draft: Draft) -> None:
+    """A series closes; then two who hold opposite positions trade at the edge of what is left."""
+    rng = draft.rng
+    market = draft.market()
+    body = encode_configure_closing(market, SeriesStatus.CLOSING, 1)
+    submit(draft.state, MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    draft.add(Queue())
+    held = {
+        account: size
+        for account in draft.world.accounts
+        if (size := compute_position_size(draft.state.accounts[account], market))
+    }
+    longs = [account for account, size in held.items() if size > 0]
+    shorts = [account for account, size in held.items() if size < 0]
+    if not longs or not shorts:
+        return
+    seller, buyer = rng.choice(longs), rng.choice(shorts)
+    least = min(held[seller], -held[buyer])
+    lots = max(1, min(least + rng.choice((-1, 0, 0, 1)), (1 << 31) - 1))
+    pair = [(seller, False), (buyer, True)]
+    rng.shuffle(pair)
+    (maker, maker_is_buy), (taker, _) = pair
+    maker_slot, taker_slot = pick_slot(draft), pick_slot(draft)
+    price = draft.price(market)
+    changes = {"price": price, "size": lots, "time_in_force": TimeInForce.GTC, "post_only": False}
+    orders = [
+        replace(draft.order(account, slot, market, is_buy), **changes)  # type: ignore[arg-type]
+        for account, slot, is_buy in (
+            (maker, maker_slot, maker_is_buy),
+            (taker, taker_slot, not maker_is_buy),
+        )
+    ]
+    slots = (maker_slot, taker_slot)
+    draft.add(Fill(market, maker, taker, *slots, maker_is_buy, lots, *orders))
+    if rng.random() < 0.8:
+        body = encode_configure_closing(market, SeriesStatus.ACTIVE, 1)
+        submit(draft.state, MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+        draft.add(Queue())
+
+
 STEPS = (
+    step_closing,
     step_fill,
     step_resting,
     step_sweep,
@@ -1229,7 +1271,7 @@ STEPS = (
     step_queue,
     *(step for step, _ in derivatives.STEPS),
 )
-STEP_WEIGHTS = (20, 18, 8, 12, 8, 6, 4, 24, *(weight for _, weight in derivatives.STEPS))
+STEP_WEIGHTS = (4, 20, 18, 8, 12, 8, 6, 4, 24, *(weight for _, weight in derivatives.STEPS))
 
 
 # Cases

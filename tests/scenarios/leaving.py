@@ -7,6 +7,7 @@ from eth_abi.abi import decode
 
 from deltaroll.l1.commitments import compress_branch
 from deltaroll.node.escape import (
+    FreezeCall,
     compute_claims,
     compute_escape_witness,
     compute_freeze,
@@ -19,20 +20,14 @@ from deltaroll.node.escape import (
 )
 from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Closing, Follower
-from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import AccountId, Address
 from tests.scenarios.support import Lab, Rpc, Venue
 
 MAX_GAS, MAX_CALLDATA = 10_000_000, 120_000
 """A proof stays below both, as a removal does."""
-ESCAPED = keccak(b"Escaped(uint32,address,uint96)")
-
-
-def topics_of(receipt: Rpc, topic: bytes) -> list[list[str]]:
-    """Topics of a transaction's events of one kind."""
-    wanted = "0x" + topic.hex()
-    return [log["topics"] for log in receipt["logs"] if log["topics"][0] == wanted]
+FIGURES: list[str] = []
+"""Of this session, for its summary."""
 
 
 class Leaver:
@@ -70,11 +65,16 @@ class Leaver:
         """Freeze in the first second in which it is possible."""
         call = compute_freeze(self.follower)
         assert call is not None
-        self.advance_to(call.possible_from - 1)
+        if self.venue.gateway.get_head().time < call.possible_from - 1:
+            self.advance_to(call.possible_from - 1)
+            self.expect_too_early(call)
+            self.venue.provider.make_request("evm_setNextBlockTimestamp", [call.possible_from])
+        return self.send(self.hatch.freeze, call.head, call.next)
+
+    def expect_too_early(self, call: FreezeCall) -> None:
+        """Try in the second before."""
         refusal = self.venue.simulate(self.hatch.freeze, call.head, call.next, sender=self.sender)
         assert refusal == "EscapeHatch_TooEarly"
-        self.venue.provider.make_request("evm_setNextBlockTimestamp", [call.possible_from])
-        return self.send(self.hatch.freeze, call.head, call.next)
 
     def freeze_unpriced(self) -> Rpc:
         """Freeze because nobody prices, in the first second in which it is possible."""
@@ -153,11 +153,14 @@ class Leaver:
     # The whole way
 
     def leave_all(self, *, first: Sequence[AccountId] | None = None) -> dict[AccountId, int]:
-        """From the frozen rollup to the last payment: `first` (or everybody) prove in time and the
-        others late. Everybody gets what the Python twin says, to the unit; the vault keeps the
-        rest. Returns the payouts.
-        """
+        """From the frozen rollup to the last payment; returns what everybody was paid."""
         self.open()
+        return self.settle_all(first)
+
+    def settle_all(self, first: Sequence[AccountId] | None) -> dict[AccountId, int]:
+        """Have `first` (or everybody) proven in time and the others late. Everybody gets what the
+        Python twin says, to the unit; the vault keeps the rest. Returns the payouts.
+        """
         state = self.follower.state
         opened = self.closing.opened
         assert opened is not None

@@ -139,7 +139,7 @@ contract ExitTheorems {
             IMarginVault(address(this)),
             IRollupInbox(address(this)),
             address(0),
-            DepositCap(0, 0, 0)
+            DepositCap(0, 0, 0, 0)
         );
         SVM.enableSymbolicStorage(address(_bridge));
     }

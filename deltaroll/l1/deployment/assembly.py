@@ -1,6 +1,6 @@
 """From a venue's file, or a developer's parameters, to a plan; from a plan to its registry."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ape.api import ProviderAPI
@@ -24,6 +24,7 @@ from deltaroll.l1.deployment.plan import (
     Addresses,
     Part,
     Plan,
+    Step,
     get_blueprint,
     make_plan,
 )
@@ -107,6 +108,26 @@ def read_blueprints(project: ProjectManager) -> dict[str, Blueprint]:
         abi = [entry.model_dump(mode="json", by_alias=True) for entry in contract.abi]
         blueprints[name] = read_blueprint(name, abi, bytes(contract.get_deployment_bytecode()))
     return blueprints
+
+
+def validate_registry(steps: Iterable[Step], registry: Registry) -> None:
+    """Check that contracts which are there were made with what the plan says, going by what an
+    earlier run wrote down: some of it, like the holders of roles, does not show in code.
+
+    Raises
+    ------
+    DeploymentError
+    """
+    for step in steps:
+        entry = registry.contracts.get(step.name)
+        if entry is None or entry.address != step.address:
+            continue
+        for name, value in step.arguments.items():
+            if entry.arguments.get(name) != value:
+                raise DeploymentError(
+                    f"{step.name}: deployed with {name} = {entry.arguments.get(name)}; the file "
+                    f"now says {value}: take another `venue`"
+                )
 
 
 def make_registry(

@@ -14,7 +14,13 @@ from deltaroll.l1.deployment.abi import get_name, get_type
 from deltaroll.l1.deployment.contracts import GATE, GENESIS_ROOT, TIMELOCK
 from deltaroll.l1.deployment.parameters import DeploymentParameters
 from deltaroll.l1.deployment.plan import FACTORY, Plan, Step, to_json
-from deltaroll.l1.deployment.simulation import call, get_code, run_constructor
+from deltaroll.l1.deployment.simulation import (
+    call,
+    find_block,
+    get_code,
+    get_time,
+    run_constructor,
+)
 from deltaroll.l1.gateway import get_events, get_logs
 from deltaroll.l1.types import BatchSubmitted, L1Event, MessageQueued
 from deltaroll.protocol.constants import PROTOCOL_VERSION
@@ -97,7 +103,8 @@ def check_code(provider: ProviderAPI, plan: Plan) -> Iterator[Finding]:
         if not get_code(provider, step.address):
             yield Finding(f"{step.name} code", "something", "nothing")
             continue
-        expected = run_constructor(provider, step.name, step.address, step.code, {})
+        time = get_time(provider, find_block(provider, plan, step))
+        expected = run_constructor(provider, step.name, step.address, step.code, {}, time)
         yield _compare_code(provider, step.name, step.address, expected)
 
 

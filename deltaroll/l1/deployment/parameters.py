@@ -6,7 +6,7 @@ from enum import IntEnum
 from deltaroll.l1.deployment.errors import DeploymentError
 from deltaroll.l1.deployment.units import parse_address
 from deltaroll.l1.deployment.venue import DEPLOYER, Governance, VenueFile
-from deltaroll.protocol.constants import MAX_CHUNK_GAS
+from deltaroll.protocol.constants import MAX_CHUNK_GAS, PPM
 
 PARAMETER_BITS = 64
 """Of every number that a venue decides."""
@@ -142,7 +142,7 @@ def make_parameters(
     DeploymentError
         For an address that is none.
     """
-    windows = venue.windows
+    windows, cap = venue.windows, venue.deposit_cap
     return DeploymentParameters(
         token=token,
         sequencer=resolve("sequencer", venue.sequencer, deployer),
@@ -154,6 +154,13 @@ def make_parameters(
         oracle_delay=windows.unpriced,
         claim_window=windows.claims,
         bond=venue.bond,
+        outflow_ppm=venue.outflow.share,
+        outflow_period=venue.outflow.period,
+        outflow_delay=venue.outflow.delay,
+        cap_initial=cap.initial if cap else 0,
+        cap_per_day=cap.per_day if cap else 0,
+        cap_start=cap.start if cap else 0,
+        cap_end=cap.end if cap else 0,
         governance=venue.governance,
         initial=initial,
     )
@@ -174,6 +181,7 @@ def validate_decisions(parameters: DeploymentParameters) -> None:
             raise DeploymentError(f"{name}: {value} is not positive")
         if value >= 1 << PARAMETER_BITS:
             raise DeploymentError(f"{name}: {value} does not fit {PARAMETER_BITS} bits")
+    validate_vault(parameters)
     if parameters.freeze_delay <= parameters.proposer_delay:
         raise DeploymentError(
             f"freeze_delay: {parameters.freeze_delay} s is not longer than proposer_delay, "
@@ -185,6 +193,31 @@ def validate_decisions(parameters: DeploymentParameters) -> None:
             raise DeploymentError("markets: only with governance is there somebody to list them")
     else:
         validate_governance(parameters, parameters.governance)
+
+
+def validate_vault(parameters: DeploymentParameters) -> None:
+    """Check what `MarginVault` and `Bridge` check of limiter and deposit cap.
+
+    Raises
+    ------
+    DeploymentError
+    """
+    for name, value, least, most in (
+        ("outflow.share", parameters.outflow_ppm, PPM // 100, PPM),
+        ("outflow.period", parameters.outflow_period, HOUR, 30 * DAY),
+        ("outflow.delay", parameters.outflow_delay, HOUR, 7 * DAY),
+    ):
+        if not least <= value <= most:
+            raise DeploymentError(f"{name}: {value} is outside {least}..{most}")
+    start, end, initial = parameters.cap_start, parameters.cap_end, parameters.cap_initial
+    if not any((start, end, initial, parameters.cap_per_day)):
+        return
+    if initial <= 0 or parameters.cap_per_day < 0:
+        raise DeploymentError(f"deposit_cap.initial: {initial} units: nobody could deposit")
+    if not 0 < end - start <= 730 * DAY:
+        raise DeploymentError(
+            f"deposit_cap.end: {end - start} s after its start is outside 1..{730 * DAY}"
+        )
 
 
 def validate_governance(parameters: DeploymentParameters, governance: Governance) -> None:

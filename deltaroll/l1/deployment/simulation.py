@@ -74,13 +74,18 @@ def get_code(provider: ProviderAPI, address: str) -> bytes:
 
 
 def call(
-    provider: ProviderAPI, target: str, data: bytes, overrides: Overrides | None = None, **more: Any
+    provider: ProviderAPI,
+    target: str,
+    data: bytes,
+    overrides: Overrides | None = None,
+    time: int | None = None,
 ) -> bytes:
-    """Return what a call on the head gives back."""
-    transaction = {"to": target, "data": "0x" + data.hex(), **more}
-    parameters: list[Any] = [transaction, "latest"]
+    """Return what a call on the head gives back; `time`: as if in a block of then."""
+    parameters: list[Any] = [{"to": target, "data": "0x" + data.hex()}, "latest"]
     if overrides:
         parameters.append(overrides)
+    if time is not None:
+        parameters.append({"time": hex(time)})
     return to_bytes(hexstr=request(provider, "eth_call", parameters))
 
 
@@ -107,13 +112,13 @@ def forecast(provider: ProviderAPI, plan: Plan) -> Outlook:
     )
     forecasts = []
     for step in plan.steps:
-        runtime = run_constructor(provider, step.name, step.address, step.code, overrides)
         code = get_code(provider, step.address)
+        block = find_block(provider, plan, step) if code else 0
+        time = get_time(provider, block) if block else None
+        runtime = run_constructor(provider, step.name, step.address, step.code, overrides, time)
         _expect(step.name, step.address, runtime, code)
-        block, gas = 0, 0
-        if code:
-            block = find_block(provider, plan, step)
-        else:
+        gas = 0
+        if not code:
             gas = estimate(provider, plan.deployer, plan.factory, step.calldata, overrides)
             if gas > MAX_TRANSACTION_GAS:
                 raise DeploymentError(
@@ -150,13 +155,25 @@ def validate_funds(provider: ProviderAPI, outlook: Outlook, max_fee: int | None)
 
 
 def run_constructor(
-    provider: ProviderAPI, name: str, address: str, code: bytes, overrides: Mapping[str, Any]
+    provider: ProviderAPI,
+    name: str,
+    address: str,
+    code: bytes,
+    overrides: Mapping[str, Any],
+    time: int | None = None,
 ) -> bytes:
-    """Return the code that a constructor leaves at its address."""
+    """Return the code that a constructor leaves at its address; `time`: of the block in which it
+    did. What was in the future then may be past by now.
+
+    Raises
+    ------
+    DeploymentError
+        When it reverts.
+    """
     # An empty state: a constructor that has run already left storage behind.
     placed = {address: {"code": "0x" + code.hex(), "state": {}}}
     try:
-        return call(provider, address, b"", {**overrides, **placed})
+        return call(provider, address, b"", {**overrides, **placed}, time)
     except L1Error as problem:
         raise DeploymentError(f"{name}: its constructor would fail: {problem}") from problem
 
@@ -177,6 +194,11 @@ def find_block(provider: ProviderAPI, plan: Plan, step: Step) -> int:
     data = BLOCK_OF_SELECTOR + encode(["address"], [step.address])
     (block,) = decode(["uint256"], call(provider, plan.factory, data))
     return int(block)
+
+
+def get_time(provider: ProviderAPI, block: int) -> int:
+    """Return a block's time, Unix seconds."""
+    return int(request(provider, "eth_getBlockByNumber", [hex(block), False])["timestamp"], 16)
 
 
 def find_first_block(provider: ProviderAPI, plan: Plan) -> int:
@@ -201,5 +223,5 @@ def _expect(name: str, address: str, expected: bytes, actual: bytes) -> None:
     if actual and actual != expected:
         raise DeploymentError(
             f"{name}: {address} has other code than this plan: a venue's name stands for one "
-            "version of the contracts and one set of parameters; take another `name`"
+            "version of the contracts and one set of parameters; take another `venue`"
         )

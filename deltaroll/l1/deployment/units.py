@@ -1,6 +1,7 @@
-"""Quantities as people write them in a file: `7 days`, `1 ether`, `20 %`. No floats anywhere."""
+"""Quantities as people write them: `7 days`, `1 ether`, `20 %`, a day. No floats."""
 
 import re
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -46,6 +47,10 @@ class Units(int):
     """Collateral in its own smallest unit; written in whole tokens of six decimals: `1000000`."""
 
 
+class Moment(int):
+    """Seconds since 1970; written as a day, of which it is the first second in UTC."""
+
+
 class L1Address(str):
     """A checksummed L1 address."""
 
@@ -76,6 +81,18 @@ def parse_quantity(text: str, units: dict[str, int]) -> int:
     if value != value.to_integral_value():
         raise ValueError(f"{text!r} is not a whole number of the smallest unit")
     return int(value)
+
+
+def parse_day(text: str) -> int:
+    """Return a day's first second in UTC.
+
+    Raises
+    ------
+    ValueError
+        When it is no day.
+    """
+    day = date.fromisoformat(text.strip())
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
 def parse_address(text: str) -> L1Address:
@@ -114,6 +131,8 @@ def decode_unit(kind: type, value: Any) -> Any:
         return Parts(parse_quantity(value, PARTS))
     if kind is Units:
         return Units(parse_quantity(value, {"": 10**6}))
+    if kind is Moment:
+        return Moment(parse_day(value))
     if kind is Quantity:
         return Quantity(parse_quantity(value, {"": 1} | SECONDS | WEI | PARTS))
     if kind is L1Address:

@@ -8,7 +8,16 @@ import yaml
 
 from deltaroll.l1.deployment.errors import DeploymentError
 from deltaroll.l1.deployment.markets import Markets
-from deltaroll.l1.deployment.units import L1Address, Parts, Seconds, Wei, decode_unit
+from deltaroll.l1.deployment.units import (
+    L1Address,
+    Moment,
+    Parts,
+    Seconds,
+    Units,
+    Wei,
+    decode_unit,
+)
+from deltaroll.protocol.constants import PPM
 
 DEPLOYER = "deployer"
 """Stands for the account that deploys."""
@@ -31,6 +40,29 @@ class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Without a price of what somebody holds after which anyone may freeze."""
     claims: Seconds
     """In which equity is registered before a frozen rollup pays."""
+
+
+class Outflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much may leave the vault at once; what is beyond it is paid later."""
+
+    share: Parts = Parts(PPM // 5)
+    """Of the vault; `100 %`: no limit."""
+    period: Seconds = Seconds(86_400)
+    """In which that is replenished."""
+    delay: Seconds = Seconds(86_400)
+    """That an exit beyond it waits."""
+
+
+class DepositCap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much a young venue takes."""
+
+    initial: Units
+    """Up to `start`, in whole tokens."""
+    start: Moment
+    end: Moment
+    """From here on there is no cap."""
+    per_day: Units = Units(0)
+    """What it grows by in between, in whole tokens."""
 
 
 class Guardian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +100,8 @@ class VenueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     windows: Windows
     bond: Wei
     """Of each proposer."""
+    outflow: Outflow = Outflow()
+    deposit_cap: DepositCap | None = None
     governance: Governance | None = None
     governor: str | None = None
     """On development chains: a plain address instead, or `deployer`."""
