@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from deltaroll.leave.outcomes import find_refusal
+from deltaroll.leave.outcomes import find_refusal, make_context
 from deltaroll.node.follower import Follower
 from deltaroll.node.requests import (
     DistressRequest,
@@ -33,7 +33,6 @@ from deltaroll.protocol.recovery import SIGNATURE_BYTES
 from deltaroll.protocol.types import (
     AccountId,
     Address,
-    Context,
     Distress,
     Fill,
     Fund,
@@ -178,15 +177,7 @@ def forecast_forced(follower: Follower, sender: Address, body: bytes) -> Fault:
     """
     assert follower.head is not None
     now = Timestamp(follower.head.time)
-    context = Context(
-        domain=follower.gateway.domain,
-        l1_time=now,
-        queue_end=0,
-        previous_base_fee=0,
-        previous_blob_fee=0,
-        is_first=True,
-        is_last=True,
-    )
+    context = make_context(follower.gateway.domain, now)
     return find_refusal(follower.state, Message(MessageKind.FORCED, sender, now, body), context)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from deltaroll.engine.aside import set_aside
 from deltaroll.engine.ledger import compute_equity_at_marks
+from deltaroll.leave.outcomes import make_context
 from deltaroll.node.upkeep import iterate_marks
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.messages import process_action, process_message
@@ -17,7 +18,6 @@ from deltaroll.protocol.state import State, reset_meter
 from deltaroll.protocol.types import (
     AccountId,
     Address,
-    Context,
     MarketId,
     Message,
     MessageKind,
@@ -75,19 +75,10 @@ def _get_equity(state: State, account: AccountId) -> int:
 
 
 def _serve(state: State, kind: MessageKind, sender: Address, body: bytes, now: Timestamp) -> Fault:
-    context = Context(
-        domain=b"",
-        l1_time=now,
-        queue_end=0,
-        previous_base_fee=0,
-        previous_blob_fee=0,
-        is_first=True,
-        is_last=True,
-    )
     reset_meter(state)
     state.begin()
     try:
-        process_message(state, Message(kind, sender, now, body), context)
+        process_message(state, Message(kind, sender, now, body), make_context(b"", now))
     except TransitionFault as problem:
         state.rollback()
         return problem.fault

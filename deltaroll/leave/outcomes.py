@@ -11,7 +11,7 @@ from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.messages import process_message
 from deltaroll.protocol.state import State, charge, reset_meter
 from deltaroll.protocol.transition import Progress, process_chunk_start, process_transaction
-from deltaroll.protocol.types import Context, Message, Queue
+from deltaroll.protocol.types import Context, Message, Queue, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,19 @@ def compute_outcomes(follower: Follower, wanted: Collection[int]) -> dict[int, O
             )
             _apply_chunk(state, chunk.data, context, wanted, found)
     return found
+
+
+def make_context(domain: bytes, now: Timestamp) -> Context:
+    """Return what L1 would know about a chunk that is posted now and starts with a message."""
+    return Context(
+        domain=domain,
+        l1_time=now,
+        queue_end=0,
+        previous_base_fee=0,
+        previous_blob_fee=0,
+        is_first=True,
+        is_last=True,
+    )
 
 
 def find_refusal(state: State, message: Message, context: Context) -> Fault:

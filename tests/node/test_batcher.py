@@ -14,6 +14,7 @@ from deltaroll.node.batcher import (
     MAX_CHUNKS,
     Batcher,
     BatcherError,
+    StrandedError,
     select_chunks,
 )
 from deltaroll.node.follower import Follower
@@ -345,10 +346,20 @@ def test_post__after_the_deadline__does_not_land():
     """Chunks whose clocks have become stale would be fraud: the inbox refuses them instead."""
     desk = Desk().open()
     desk.seal()
-    desk.l1.mine(MAX_CLOCK_LAG + SLOT)
+    desk.l1.mine(MAX_CLOCK_LAG)
     desk.batcher.follower.poll()
     with pytest.raises(InboxError, match="DeadlinePassed"):
         desk.batcher.post()
+
+
+def test_post__older_than_l1_takes__is_not_sent():
+    desk = Desk().open()
+    desk.seal()
+    desk.l1.mine(MAX_CLOCK_LAG + SLOT)
+    desk.batcher.follower.poll()
+    with pytest.raises(StrandedError, match=r"chunk 0: its clock .* is too old") as stranded:
+        desk.batcher.post()
+    assert stranded.value.first == 0
 
 
 moves = st.one_of(

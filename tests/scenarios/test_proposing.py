@@ -9,8 +9,11 @@
 | a spammer | fills the queue |
 """
 
+import io
 import json
+from typing import Any
 
+import click
 import pytest
 
 from deltaroll.leave.force import ForceError, encode_forced, forecast_forced, read_forced
@@ -24,6 +27,7 @@ from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import compute_state_root
 from deltaroll.protocol.types import AccountId, Mark, Observation, SlotId, Timestamp
 from deltaroll.sdk.signing import Action
+from tests.loading import load_script
 from tests.scenarios.support import (
     ALICE,
     BOB,
@@ -410,3 +414,74 @@ def test_force__transfer_withdrawal_and_mark__signed_sent_and_honoured(lab: Lab)
     ):
         with pytest.raises(ForceError, match=complaint):
             read_forced(wrong, Wallet())
+
+
+def test_propose_command__bond_missing_then_paid__serves_the_queue(lab: Lab, monkeypatch, capsys):
+    command = load_script("propose")
+    monkeypatch.setattr(command, "open_gateway", lambda *_: lab.venue.gateway)
+    monkeypatch.setattr(command, "watch", lambda look, once, interval: look())
+    options: dict[str, Any] = {
+        "provider": None,
+        "account": lab.venue.watcher,
+        "registry": None,
+        "bridge": None,
+        "first_block": None,
+        "once": True,
+        "interval": 1.0,
+        "pays_bond": False,
+        "yes": True,
+        "withdraw_bond": False,
+        "requests": None,
+    }
+    command.cli.callback(**options)
+    assert "not yet: it is the sequencer's turn" in capsys.readouterr().out
+    force_exit(lab, ERIN)
+    lab.advance(DELAY + 60)
+    with pytest.raises(click.ClickException, match="has no bond"):
+        command.cli.callback(**options)
+    lines = io.BytesIO(make_observation_line(lab, lab.follower.poll().time) + b"\n")
+    command.cli.callback(**options | {"pays_bond": True, "requests": lines})
+    said = capsys.readouterr().out
+    for words in (
+        "The bond is 1.000000 ether",
+        '"status":"done"',
+        "no batch has come for too long",
+    ):
+        assert words in said
+    lab.sync()
+    assert lab.state.exits[-1].amount == RICH
+    lab.advance(7 * 24 * HOUR + 60)
+    command.cli.callback(**options | {"withdraw_bond": True})
+    assert lab.inbox.bondOf(lab.venue.watcher).amount == 0
+
+
+def test_force_command__request_and_cancel_all__are_queued_and_honoured(
+    lab: Lab, monkeypatch, capsys
+):
+    command = load_script("force")
+    monkeypatch.setattr(command, "open_gateway", lambda *_: lab.venue.gateway)
+    options: dict[str, Any] = {
+        "provider": None,
+        "account": lab.venue.owners[ERIN],
+        "registry": None,
+        "bridge": None,
+        "first_block": None,
+        "request": None,
+        "cancelled": None,
+        "anyway": False,
+    }
+    line = b'{"type": "transfer", "sender": 5, "recipient": 2, "amount": 7, "nonce": 1}'
+    command.cli.callback(**options | {"request": io.BytesIO(line)})
+    command.cli.callback(**options | {"cancelled": ERIN})
+    assert capsys.readouterr().out.count("no batch can leave it out") == 2
+    wrong = line.replace(b'"sender": 5', b'"sender": 1')
+    with pytest.raises(click.ClickException, match="passed over now: BAD_SIGNATURE"):
+        command.cli.callback(**options | {"request": io.BytesIO(wrong)})
+    for given in ({}, {"request": io.BytesIO(line), "cancelled": ERIN}):
+        with pytest.raises(click.UsageError, match="give one of"):
+            command.cli.callback(**options | given)
+    lab.sync()
+    epoch, cash = lab.state.accounts[ERIN].epoch, lab.state.accounts[ERIN].cash
+    lab.post_honest(lab.chunk(lab.queue(), lab.queue()))
+    account = lab.state.accounts[ERIN]
+    assert (account.epoch, account.cash) == (epoch + 1, cash - 7)

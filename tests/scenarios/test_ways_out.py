@@ -59,6 +59,7 @@ STEPS = {
     "prove account": Action.ESCAPE,
     "take what": Action.TAKE,
     "have deposit": Action.REFUND,
+    "have exit": Action.PAY_DELAYED,
 }
 """What the tool says it does."""
 
@@ -352,6 +353,40 @@ def test_claims__several_exits_of_several_accounts__all_come_home(lab: Lab):
     before = desk.get_balance()
     assert desk.go().steps == ()
     assert desk.get_balance() - before == 3 * 10**6
+
+
+def test_claims__more_than_the_vault_pays_at_once__the_rest_a_day_later(lab: Lab):
+    """Alice leaves with both accounts: the second payment is beyond the bound, and comes later."""
+    desk, operator = Desk(lab, ALICE, Wishes()), Operator(lab)
+    before, room = desk.get_balance(), lab.contracts.vault.outflowRoom()
+    desk.go()
+    operator.work()
+    lab.advance(WINDOW + 1)
+    plan = desk.go()
+    assert list_actions(plan) == [Action.AWAIT_PAYMENT, Action.PAY_DELAYED]
+    paid = desk.get_balance() - before
+    assert 0 < paid <= room < paid + plan.amount
+    assert any("held back by the vault" in line for line in describe_holdings(desk.start().look()))
+    lab.advance(lab.contracts.vault.outflowDelay() + 1)
+    assert desk.go().steps == ()
+    assert desk.get_balance() - before == paid + plan.amount
+
+
+def test_claims__sold__are_left_alone_and_claimed_by_who_bought_them(lab: Lab):
+    operator, buyer = Operator(lab), Desk(lab, BOB, Wishes(only_claims=True))
+    seller = Desk(lab, ERIN, Wishes(amount=10**6))
+    seller.go()
+    operator.work()
+    (found,) = seller.start().look().exits
+    leaf = (found.index, 0, seller.account.address, found.amount)
+    lab.venue.send(
+        lab.contracts.bridge.transferClaim, leaf, buyer.account.address, sender=seller.account
+    )
+    assert seller.go().steps == ()
+    before = buyer.get_balance()
+    lab.advance(WINDOW + 1)
+    assert buyer.go().steps == ()
+    assert buyer.get_balance() - before == 10**6
 
 
 def test_escape__operator_dead__frozen_proven_paid(lab: Lab):
