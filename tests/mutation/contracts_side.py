@@ -1,0 +1,211 @@
+"""Plants mutants of the Solidity protocol and returns who is not noticed.
+
+What notices them are calls whose outcome is known: random chunks on which both implementations
+agree, true and damaged witnesses, forged signatures, each as the adversary's own attacks make and
+judge them. A mutant is killed when a call that can meet it returns something else, reverts where it
+did not, for another reason, or needs many times the gas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from eth_abi import encode
+from pyrevm import EVM, AccountInfo, CfgEnv, Env
+
+from deltaroll.protocol.fault import Fault
+from tests import fuzz
+from tests.adversary import differential, totality
+from tests.adversary.campaign import Ledger
+from tests.adversary.fuzz_targets import TRANSITION, WITNESS, mutate, read_corpus
+from tests.mutation.processes import KILLED, SURVIVED, map_in_children
+from tests.mutation.schemata import COVER, MARK, Mutant
+from tests.mutation.schemata_build import Build, build
+from tests.protocol.evm import CALLER, artifacts
+from tests.protocol.verifiers import SET_HASH, RevertError, Tally, Verifiers, compare
+
+PATIENCE = 4
+"""How many times the gas of the unchanged code a mutant may need, and then some."""
+SPARE_GAS = 1_000_000
+ENOUGH_GAS = 1 << 40
+Outcome = bytes | tuple[str, bytes]
+"""What a call returned, or the first bytes of what it reverted with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A proof and what comes of it."""
+
+    is_transition: bool
+    data: bytes
+    queue: tuple[tuple[int, bytes], ...]
+    """What the queue holds around the messages that it consumes."""
+    outcome: Outcome
+
+
+@contextmanager
+def listening(calls: list[Call]) -> Iterator[None]:
+    """Write down every call of the verifiers of this process, and what came of it."""
+    ask, publish = Verifiers._call, Verifiers.set_queue_hash
+    queue: dict[int, bytes] = {}
+
+    def ask_and_note(self: Verifiers, address: str, calldata: bytes, gas: int = 1 << 30) -> Fault:
+        is_transition = address == self.transition
+        held = tuple(queue.items()) if is_transition else ()
+        try:
+            found = ask(self, address, calldata, gas)
+        except RevertError as problem:
+            calls.append(Call(is_transition, calldata, held, ("revert", problem.data[:4])))
+            raise
+        calls.append(Call(is_transition, calldata, held, int(found).to_bytes(32, "big")))
+        return found
+
+    def publish_and_note(self: Verifiers, index: int, chain: bytes) -> None:
+        if len(queue) > 1:
+            queue.clear()
+        queue[index] = chain
+        publish(self, index, chain)
+
+    Verifiers._call, Verifiers.set_queue_hash = ask_and_note, publish_and_note  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Verifiers._call, Verifiers.set_queue_hash = ask, publish  # type: ignore[method-assign]
+
+
+def record(seed: int, cases: int) -> list[Call]:
+    """Return the calls of so many random chunks, and of about as many damaged proofs."""
+    calls: list[Call] = []
+    ledger = Ledger()
+    rng = Random(seed)
+    with listening(calls):
+        for number in range(cases):
+            compare(fuzz.generate(seed, number), Tally())
+        for number in range(0, cases, 4):
+            differential.attack_signatures(seed, number, ledger)
+        for target, share in ((TRANSITION, 8), (WITNESS, 1)):
+            entries = read_corpus(target)
+            inputs = [*entries, *(mutate(rng, entries, 60) for _ in range(cases))]
+            for data in rng.sample(inputs, min(len(inputs), cases // share)):
+                found = totality.probe(target, data)
+                assert not found.note, found.note
+    assert not any(row.wrongly_accepted or row.wrongly_refused for row in ledger.to_rows())
+    return calls
+
+
+class Machine:
+    """The contracts with all their mutants, in one EVM without a limit on their size."""
+
+    def __init__(self, made: Build) -> None:
+        self._evm = EVM(env=Env(cfg=CfgEnv(limit_contract_code_size=1 << 24)))
+        self._evm.set_balance(CALLER, 1 << 200)
+        self._codes = made.codes
+        pricer = self._deploy("OptionPricer")
+        markets = self._deploy("MarketExecutor")
+        accounts = self._deploy("AccountExecutor")
+        modules = encode(["address"] * 3, [markets, accounts, pricer])
+        executor = self._deploy("TransitionExecutor", modules)
+        self._transition = self._deploy("TransitionVerifier", encode(["address"], [executor]))
+        self._signature = self._deploy("SignatureVerifier")
+        # Calls name their queue: it has to be where it was when they were made.
+        self._queue = Verifiers().queue
+        code = artifacts()["MockQueue"].deployed_bytecode
+        self._evm.insert_account_info(self._queue, AccountInfo(code=code))
+
+    def _deploy(self, name: str, arguments: bytes = b"") -> str:
+        address: str = self._evm.deploy(CALLER, self._codes[name] + arguments)
+        return address
+
+    def run(self, call: Call, number: int, gas: int = ENOUGH_GAS) -> Outcome:
+        """Return the outcome of a call while a mutant is on."""
+        for index, chain in call.queue:
+            data = SET_HASH + index.to_bytes(32, "big") + chain
+            self._evm.message_call(CALLER, self._queue, calldata=data, gas=1 << 30)
+        address = self._transition if call.is_transition else self._signature
+        try:
+            found: bytes = self._evm.message_call(
+                CALLER, address, calldata=call.data, gas=gas, gas_price=number
+            )
+        except RuntimeError as error:
+            _, has_output, rest = str(error).partition("output: 0x")
+            return "revert", bytes.fromhex(rest.partition(" ")[0][:8]) if has_output else b"!"
+        return found
+
+    def gas_used(self) -> int:
+        """Return the gas of the last call."""
+        result = self._evm.result
+        assert result is not None
+        return result.gas_used
+
+    def touched(self) -> set[int]:
+        """Return the mutants that calls at the price of COVER have met."""
+        return {
+            address - MARK
+            for address in (int(name, 16) for name in self._evm.journal_state)
+            if MARK < address < MARK + (1 << 32)
+        }
+
+    def trace(self, call: Call) -> tuple[int, set[int]]:
+        """Return a call's gas, and the mutants that it meets. It must come out as recorded."""
+        assert self.run(call, 0) == call.outcome, "a call does not replay without a mutant"
+        used = self.gas_used() if isinstance(call.outcome, bytes) else ENOUGH_GAS
+        place = self._evm.snapshot()
+        self.run(call, COVER)
+        met = self.touched()
+        self._evm.revert(place)
+        return used, met
+
+
+@dataclass(slots=True)
+class Bench:
+    """Everything that a mutant is judged with."""
+
+    machine: Machine
+    calls: list[Call]
+    gas: list[int]
+    """What each call may use."""
+    meets: dict[int, list[int]]
+    """By mutant, the calls that meet it, the cheapest first."""
+
+    def judge(self, mutant: Mutant) -> int:
+        """Return whether a mutant is noticed."""
+        for place in self.meets.get(mutant.number, ()):
+            call = self.calls[place]
+            if self.machine.run(call, mutant.number, self.gas[place]) != call.outcome:
+                return KILLED
+        return SURVIVED
+
+
+def prepare(seed: int, cases: int, folder: Path, workers: int) -> tuple[list[Mutant], Bench]:
+    """Return all mutants, and what to judge them with."""
+    made = build(folder, workers)
+    machine = Machine(made)
+    calls = record(seed, cases)
+    gas = []
+    meets: dict[int, list[int]] = {}
+    for place, call in enumerate(calls):
+        used, met = machine.trace(call)
+        gas.append(PATIENCE * used + SPARE_GAS)
+        for number in met:
+            meets.setdefault(number, []).append(place)
+    for places in meets.values():
+        places.sort(key=lambda place: gas[place])
+    return made.mutants, Bench(machine, calls, gas, meets)
+
+
+def find_survivors(mutants: Sequence[Mutant], bench: Bench, workers: int) -> list[Mutant]:
+    """Return the mutants that nothing notices."""
+    # A machine survives its mutants, so that a process takes many of them.
+    shares = [mutants[at::workers] for at in range(workers)]
+    found: list[Mutant] = []
+
+    def task(share: Sequence[Mutant]) -> list[Mutant]:
+        return [mutant for mutant in share if bench.judge(mutant) == SURVIVED]
+
+    for left in map_in_children(shares, task):
+        found += left
+    return sorted(found, key=lambda mutant: mutant.number)
