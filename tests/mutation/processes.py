@@ -18,6 +18,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def be_quiet() -> None:
+    """Throw away what this process prints from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+
+
 def in_child(task: Callable[[], int], seconds: int) -> int:
     """Start a task in a process of its own, which ends after so many seconds. Return its id."""
     child = os.fork()

@@ -12,7 +12,7 @@ not, minus, ~               dropped
 and, or                     the other
 an assigned value           None; None becomes an empty string
 an augmented assignment     a plain one; the other operator
-an argument                 None; left out
+an argument                 None; left out, unless it is Python's own default
 break, continue             return, break
 a lambda                    gives None
 a case of a match           dropped
@@ -131,7 +131,8 @@ def mutate_call(node: ast.Call) -> Iterator[ast.AST]:
             args = [*node.args]
             args[place] = none()
             yield changed(node, args=args)
-        yield changed(node, args=without(node.args, place))
+        if not is_default(item):
+            yield changed(node, args=without(node.args, place))
     for place, keyword in enumerate(node.keywords):
         if keyword.arg is None:
             continue
@@ -140,6 +141,11 @@ def mutate_call(node: ast.Call) -> Iterator[ast.AST]:
             keywords[place] = ast.keyword(keyword.arg, none())
             yield changed(node, keywords=keywords)
         yield changed(node, keywords=without(node.keywords, place))
+
+
+def is_default(node: ast.expr) -> bool:
+    """Whether an argument says what Python does without it: that an integer's bytes are big endian."""
+    return isinstance(node, ast.Constant) and node.value == "big"
 
 
 def is_none(node: ast.AST | None) -> bool:

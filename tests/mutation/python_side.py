@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tests.mutation import oracle
-from tests.mutation.processes import BROKEN, KILLED, SURVIVED, in_child, judge
+from tests.mutation.processes import BROKEN, KILLED, SURVIVED, be_quiet, in_child, judge
 from tests.mutation.python_mutants import Mutant
 from tests.mutation.unit_tests import Session, fails, run_session
 
@@ -74,6 +74,7 @@ def find_survivors(
         session.trace_files(modules)
 
         def test(mutant: Mutant) -> int:
+            be_quiet()
             chosen = session.select(mutant)
             oracle.plant(mutant)
             return KILLED if any(map(fails, chosen)) else SURVIVED

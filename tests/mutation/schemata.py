@@ -5,7 +5,7 @@ wherever something may change, the changed code stands beside the original, and 
 call says which mutant is on (0: none). `a < b` becomes `_m_lt_uint256(a, b, 17)`, which is `a <= b`
 at a gas price of 17. Nothing in the protocol reads the gas price, and every contract sees it.
 
-At a gas price of COVER each of these places reads the balance of an address made of its number, so
+At a gas price of COVER each of these places looks at an address made of its number, so
 that what a call has touched tells which mutants it can meet.
 
 =================  =============================================================================
@@ -99,6 +99,9 @@ YUL = {
 UNARY_YUL = frozenset(("iszero", "not"))
 NUMBER = re.compile(r"u?int\d+")
 SIMPLE = re.compile(r"u?int\d+|bytes\d+|address|bool")
+IMAGE = "contracts/protocol/MemoryImage.sol"
+MOVED = {"START = 0x1000;": "START = 0x10000;", "HEAD = 0xfe0;": "HEAD = 0xffe0;"}
+"""Without an optimiser the compiler reserves more memory below the image."""
 HELPERS = "contracts/protocol/_Mutants.sol"
 
 
@@ -147,7 +150,14 @@ class Catalogue:
 class Rewriter:
     """Rewrites one file."""
 
-    def __init__(self, source: str, content: str, tree: Node, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        source: str,
+        content: str,
+        tree: Node,
+        catalogue: Catalogue,
+        constants: frozenset[int],
+    ) -> None:
         self._name = source.rpartition("/")[2].removesuffix(".sol")
         self._bytes = content.encode()
         self._tree = tree
@@ -159,8 +169,16 @@ class Rewriter:
         self._is_unchecked = False
         # Levels count by two: what goes around an operand comes between it and its parent.
         self._yul: dict[str, str] = {}
-        self._constants: dict[int, str] = {}
-        """External references of an assembly block that are constants, by where they stand."""
+        self._constants = constants
+        """Declarations of constants, by the compiler's number."""
+        self._named: frozenset[int] = frozenset()
+        """Where an assembly block names constants."""
+        self._headers = {
+            self._span(node["loopExpression"])
+            for node in iterate(tree)
+            if node["nodeType"] == "ForStatement" and node.get("loopExpression")
+        }
+        """Loop expressions of for statements: no place for an if."""
 
     def rewrite(self) -> str:
         """Return the file with all its mutants."""
@@ -343,7 +361,7 @@ class Rewriter:
     def _mutate_Identifier(self, node: Node) -> None:  # noqa: N802
         kind = node["typeDescriptions"].get("typeString", "")
         declared = node.get("referencedDeclaration")
-        if declared in CONSTANTS and NUMBER.fullmatch(kind):
+        if declared in self._constants and NUMBER.fullmatch(kind):
             self._number(node, kind)
 
     def _mutate_Literal(self, node: Node) -> None:  # noqa: N802
@@ -396,24 +414,15 @@ class Rewriter:
     def _mutate_Continue(self, node: Node) -> None:  # noqa: N802
         self._drop(node)
 
-    @property
-    def _headers(self) -> set[tuple[int, int]]:
-        """Where the loop expressions of for statements stand: no place for an if."""
-        return {
-            self._span(node["loopExpression"])
-            for node in iterate(self._tree)
-            if node["nodeType"] == "ForStatement" and node.get("loopExpression")
-        }
-
     # Assembly
 
     def _assembly(self, node: Node) -> None:
         self._yul = {}
-        self._constants = {
-            int(reference["src"].split(":")[0]): reference
+        self._named = frozenset(
+            int(reference["src"].split(":")[0])
             for reference in node["externalReferences"]
-            if reference["declaration"] in CONSTANTS
-        }
+            if reference["declaration"] in self._constants
+        )
         self._depth += 2
         self._visit_yul(node["AST"])
         self._depth -= 2
@@ -435,7 +444,7 @@ class Rewriter:
             if node["kind"] == "number":
                 self._yul_number(node)
         elif kind == "YulIdentifier":
-            if self._span(node)[0] in self._constants:
+            if self._span(node)[0] in self._named:
                 self._yul_number(node)
         elif kind in ("YulIf", "YulForLoop"):
             self._yul_condition(node["condition"])
@@ -490,7 +499,7 @@ class Rewriter:
 
 YUL_SWITCH = (
     "function _m_g(k) -> g { g := sub(gasprice(), k) "
-    f"if eq(gasprice(), {COVER}) {{ pop(balance(add({MARK}, k))) }} }}"
+    f"if eq(gasprice(), {COVER}) {{ extcodecopy(add({MARK}, k), 0, 0, 0) }} }}"
 )
 SWITCH = f"""// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
@@ -498,7 +507,7 @@ pragma solidity 0.8.37;
 function _m(uint256 k) view returns (uint256 g) {{
     assembly ("memory-safe") {{
         g := sub(gasprice(), k)
-        if eq(gasprice(), {COVER}) {{ pop(balance(add({MARK}, k))) }}
+        if eq(gasprice(), {COVER}) {{ extcodecopy(add({MARK}, k), 0, 0, 0) }}
     }}
 }}
 
@@ -508,8 +517,6 @@ function _m_condition(bool a, uint256 k) view returns (bool) {{
     return a;
 }}
 """
-CONSTANTS: set[int] = set()
-"""Declarations of the constants of all files, by the compiler's number."""
 
 
 def children(node: Node) -> Iterator[Node]:
@@ -533,8 +540,7 @@ def rewrite(
     sources: Mapping[str, str], trees: Mapping[str, Node], mutated: Iterable[str]
 ) -> tuple[dict[str, str], list[Mutant]]:
     """Return the sources with all mutants of some of them, and those mutants."""
-    CONSTANTS.clear()
-    CONSTANTS.update(
+    constants = frozenset(
         node["id"]
         for tree in trees.values()
         for node in iterate(tree)
@@ -543,10 +549,14 @@ def rewrite(
     catalogue = Catalogue()
     result = dict(sources)
     for source in sorted(mutated):
-        text = Rewriter(source, sources[source], trees[source], catalogue).rewrite()
+        text = Rewriter(source, sources[source], trees[source], catalogue, constants).rewrite()
         path = "./" if source.startswith("contracts/protocol/") else "./protocol/"
         importing = f'import "{path}_Mutants.sol";'
         result[source] = re.sub(r"(?m)^(pragma .*)$", rf"\1\n{importing}", text, count=1)
+    if IMAGE in result:
+        for old, new in MOVED.items():
+            assert result[IMAGE].count(old) == 1
+            result[IMAGE] = result[IMAGE].replace(old, new)
     for source, text in result.items():
         if not source.startswith("contracts/.cache/"):
             # What reads the gas price is not pure.

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from tests.mutation.processes import judge
+from tests.mutation.processes import be_quiet, judge
 from tests.mutation.python_mutants import PACKAGE, Mutant
 
 TESTS = Path(__file__).resolve().parents[1] / "protocol"
@@ -134,6 +134,7 @@ class Session:
         results = [self._folder / f"item-{os.getpid()}-{place}.pickle" for place in places]
 
         def trace_one(place: int) -> int:
+            be_quiet()
             started = time.monotonic()
             lines = trace(items[place])
             seconds = time.monotonic() - started
