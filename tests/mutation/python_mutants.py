@@ -144,7 +144,7 @@ def mutate_call(node: ast.Call) -> Iterator[ast.AST]:
 
 
 def is_default(node: ast.expr) -> bool:
-    """Whether an argument says what Python does without it: that an integer's bytes are big endian."""
+    """Whether an argument says what goes without saying: bytes of integers are big endian."""
     return isinstance(node, ast.Constant) and node.value == "big"
 
 

@@ -28,7 +28,7 @@ FOUND = ROOT / "build" / "mutants.json"
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 RESULTS = Path(__file__).with_name("results.toml")
 PYTHON, SOLIDITY = SIDES = ("python", "solidity")
-CASES = {PYTHON: 3000, SOLIDITY: 1500}
+CASES = {PYTHON: 1500, SOLIDITY: 600}
 """Recorded chunks."""
 
 
@@ -96,7 +96,9 @@ RUN = {PYTHON: run_python, SOLIDITY: run_solidity}
 
 def write_results(results: Sequence[Result], command: str) -> None:
     """Write the totals by module."""
-    lines = [f"# Written by `{command}`: mutants planted, and those of them that survive for a reason."]
+    lines = [
+        f"# Written by `{command}`: mutants planted, and those of them that survive for a reason."
+    ]
     for result in results:
         lines += ["", f"[{result.side}]", f'total = "{result.describe()}"']
         for module in sorted(result.planted):

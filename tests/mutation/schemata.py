@@ -302,9 +302,10 @@ class Rewriter:
         """Let a number be one more."""
         number = self._new(f"{self._text(node)} + 1")
         name = f"_m_number_{kind}"
-        code = f"({kind} a, uint256 k) view returns ({kind}) {{\n    return _m(k) == 0 ? a + 1 : a;\n}}"
+        code = f"function {name}({kind} a, uint256 k) view returns ({kind}) "
+        code += "{\n    return _m(k) == 0 ? a + 1 : a;\n}"
         self._depth += 1
-        self._wrap(node, self._helper(name, f"function {name}{code}") + "(", f", {number})")
+        self._wrap(node, self._helper(name, code) + "(", f", {number})")
         self._depth -= 1
 
     def _drop_sides(self, node: Node, operator: str, left: Node, right: Node) -> None:
@@ -481,9 +482,7 @@ class Rewriter:
 
     def _yul_number(self, node: Node) -> None:
         number = self._new(f"{self._text(node)} + 1")
-        self._yul["number"] = (
-            "function _m_number(a, k) -> r { r := add(a, iszero(_m_g(k))) }"
-        )
+        self._yul["number"] = "function _m_number(a, k) -> r { r := add(a, iszero(_m_g(k))) }"
         self._wrap(node, "_m_number(", f", {number})")
 
     def _yul_condition(self, node: Node) -> None:
@@ -561,5 +560,7 @@ def rewrite(
         if not source.startswith("contracts/.cache/"):
             # What reads the gas price is not pure.
             result[source] = re.sub(r"\bpure\b", "view", text)
-    result[HELPERS] = "\n\n".join((SWITCH, *(catalogue.helpers[n] for n in sorted(catalogue.helpers))))
+    result[HELPERS] = "\n\n".join(
+        (SWITCH, *(catalogue.helpers[n] for n in sorted(catalogue.helpers)))
+    )
     return result, catalogue.mutants

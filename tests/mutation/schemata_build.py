@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,11 @@ def run_compiler(project: Project, sources: Mapping[str, str], settings: dict[st
         "settings": project.settings | {"optimizer": OPTIMIZER} | settings,
     }
     done = subprocess.run(
-        [project.compiler], input=json.dumps(request), capture_output=True, text=True, check=True
+        [project.compiler],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     response = json.loads(done.stdout)
     errors = [item for item in response.get("errors", []) if item["severity"] == "error"]
@@ -77,35 +81,25 @@ def compile_entry(project: Project, sources: Mapping[str, str], name: str) -> by
 def build(folder: Path, workers: int) -> Build:
     """Return the contracts with their mutants."""
     project = Project(ROOT)
-    tree = SourceTree(project)
     entries = [f"contracts/{name}.sol" for name in ENTRIES]
-    sources = tree.closure(*entries)
-    here = Path(__file__)
-    digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode())
-    for path in (here, here.with_name("schemata.py")):
-        digest.update(path.read_bytes())
-    cached = folder / f"schemata-{digest.hexdigest()[:16]}.json"
+    sources = SourceTree(project).closure(*entries)
+    response = run_compiler(project, sources, {"outputSelection": {"*": {"": ["ast"]}}})
+    trees = {name: item["ast"] for name, item in response["sources"].items()}
+    mutated = [
+        name for name in sources if name.startswith("contracts/protocol/") or name in entries
+    ]
+    rewritten, mutants = schemata.rewrite(sources, trees, mutated)
+    key = json.dumps([rewritten, OPTIMIZER, project.settings], sort_keys=True)
+    cached = folder / f"schemata-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     if not cached.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
         for outdated in folder.glob("schemata-*.json"):
             outdated.unlink()
-        response = run_compiler(project, sources, {"outputSelection": {"*": {"": ["ast"]}}})
-        trees = {name: item["ast"] for name, item in response["sources"].items()}
-        mutated = [
-            name for name in sources if name.startswith("contracts/protocol/") or name in entries
-        ]
-        rewritten, mutants = schemata.rewrite(sources, trees, mutated)
         with ThreadPoolExecutor(workers) as pool:
             codes = pool.map(lambda name: compile_entry(project, rewritten, name), ENTRIES)
-            saved = {
-                "codes": {name: code.hex() for name, code in zip(ENTRIES, codes, strict=True)},
-                "mutants": [asdict(mutant) for mutant in mutants],
-            }
-        folder.mkdir(parents=True, exist_ok=True)
+            saved = {name: code.hex() for name, code in zip(ENTRIES, codes, strict=True)}
         temporary = cached.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(saved), encoding="utf-8")
         temporary.replace(cached)
     saved = json.loads(cached.read_text(encoding="utf-8"))
-    return Build(
-        {name: bytes.fromhex(code) for name, code in saved["codes"].items()},
-        [Mutant(**item) for item in saved["mutants"]],
-    )
+    return Build({name: bytes.fromhex(code) for name, code in saved.items()}, mutants)
