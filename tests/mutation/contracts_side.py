@@ -2,13 +2,15 @@
 
 What notices them are calls whose outcome is known: random chunks on which both implementations
 agree, true and damaged witnesses, forged signatures, each as the adversary's own attacks make and
-judge them. A mutant is killed when a call that can meet it returns something else, reverts where it
-did not, for another reason, or needs many times the gas.
+judge them; and what unit tests ask of single functions. A mutant is killed when a call that can
+meet it returns something else, reverts where it did not, for another reason, or needs many times
+the gas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +24,11 @@ from tests import fuzz
 from tests.adversary import differential, totality
 from tests.adversary.campaign import Ledger
 from tests.adversary.fuzz_targets import TRANSITION, WITNESS, mutate, read_corpus
+from tests.mutation.calls import Call, Outcome
 from tests.mutation.processes import KILLED, SURVIVED, map_in_children
 from tests.mutation.schemata import COVER, MARK, Mutant
-from tests.mutation.schemata_build import Build, build
+from tests.mutation.schemata_build import HARNESSES, Build, build
+from tests.mutation.unit_calls import record_unit_calls
 from tests.protocol.evm import CALLER, artifacts
 from tests.protocol.verifiers import SET_HASH, RevertError, Tally, Verifiers, compare
 
@@ -32,43 +36,45 @@ PATIENCE = 4
 """How many times the gas of the unchanged code a mutant may need, and then some."""
 SPARE_GAS = 1_000_000
 ENOUGH_GAS = 1 << 40
+GAS_USED = re.compile(r"gas_used: (\d+)")
+UNKNOWN = bytes(32)
+"""What the queue holds of a message that it does not know."""
+REPLAYED = 97
+"""Calls in a hundred that must come out as recorded."""
 HALF = 75
 """Half of the calls that a mutant meets at most."""
-Outcome = bytes | tuple[str, bytes]
-"""What a call returned, or the first bytes of what it reverted with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A proof and what comes of it."""
-
-    is_transition: bool
-    data: bytes
-    queue: tuple[tuple[int, bytes], ...]
-    """What the queue holds around the messages that it consumes."""
-    outcome: Outcome
 
 
 @contextmanager
 def listening(calls: list[Call]) -> Iterator[None]:
-    """Write down every call of the verifiers of this process, and what came of it."""
+    """Write down every call of the verifiers of this process, and what came of it.
+
+    While this listens, the queue forgets what it held for an earlier call.
+    """
     ask, publish = Verifiers._call, Verifiers.set_queue_hash
     queue: dict[int, bytes] = {}
+    is_old = False
 
     def ask_and_note(self: Verifiers, address: str, calldata: bytes, gas: int = 1 << 30) -> Fault:
-        is_transition = address == self.transition
-        held = tuple(queue.items()) if is_transition else ()
+        nonlocal is_old
+        is_old = True
+        contract = "TransitionVerifier" if address == self.transition else "SignatureVerifier"
+        held = tuple(queue.items())
         try:
             found = ask(self, address, calldata, gas)
         except RevertError as problem:
-            calls.append(Call(is_transition, calldata, held, ("revert", problem.data[:4])))
+            calls.append(Call(contract, calldata, held, ("revert", problem.data[:4])))
             raise
-        calls.append(Call(is_transition, calldata, held, int(found).to_bytes(32, "big")))
+        calls.append(Call(contract, calldata, held, int(found).to_bytes(32, "big")))
         return found
 
     def publish_and_note(self: Verifiers, index: int, chain: bytes) -> None:
-        if len(queue) > 1:
+        nonlocal is_old
+        if is_old:
+            for outdated in queue:
+                publish(self, outdated, UNKNOWN)
             queue.clear()
+            is_old = False
         queue[index] = chain
         publish(self, index, chain)
 
@@ -106,13 +112,17 @@ class Machine:
         self._evm = EVM(env=Env(cfg=CfgEnv(limit_contract_code_size=1 << 24)))
         self._evm.set_balance(CALLER, 1 << 200)
         self._codes = made.codes
+        self._addresses: dict[str, str] = {}
+        self.gas_used = 0
+        """Gas of the last call."""
         pricer = self._deploy("OptionPricer")
         markets = self._deploy("MarketExecutor")
         accounts = self._deploy("AccountExecutor")
         modules = encode(["address"] * 3, [markets, accounts, pricer])
         executor = self._deploy("TransitionExecutor", modules)
-        self._transition = self._deploy("TransitionVerifier", encode(["address"], [executor]))
-        self._signature = self._deploy("SignatureVerifier")
+        self._deploy("TransitionVerifier", encode(["address"], [executor]))
+        for name in ("SignatureVerifier", *HARNESSES):
+            self._deploy(name)
         # Calls name their queue: it has to be where it was when they were made.
         self._queue = Verifiers().queue
         code = artifacts()["MockQueue"].deployed_bytecode
@@ -120,28 +130,38 @@ class Machine:
 
     def _deploy(self, name: str, arguments: bytes = b"") -> str:
         address: str = self._evm.deploy(CALLER, self._codes[name] + arguments)
+        self._addresses[name] = address
         return address
 
     def run(self, call: Call, number: int, gas: int = ENOUGH_GAS) -> Outcome:
         """Return the outcome of a call while a mutant is on."""
-        for index, chain in call.queue:
+        self._publish(call.queue)
+        try:
+            return self._run(call, number, gas)
+        finally:
+            self._publish((index, UNKNOWN) for index, _ in call.queue)
+
+    def _publish(self, queue: Iterable[tuple[int, bytes]]) -> None:
+        for index, chain in queue:
             data = SET_HASH + index.to_bytes(32, "big") + chain
             self._evm.message_call(CALLER, self._queue, calldata=data, gas=1 << 30)
-        address = self._transition if call.is_transition else self._signature
+
+    def _run(self, call: Call, number: int, gas: int) -> Outcome:
+        address = self._addresses[call.contract]
         try:
             found: bytes = self._evm.message_call(
                 CALLER, address, calldata=call.data, gas=gas, gas_price=number
             )
         except RuntimeError as error:
+            # "Revert { gas_used: 123, output: 0x... }", or "Halt { reason: ... }".
+            used = GAS_USED.search(str(error))
+            self.gas_used = int(used[1]) if used else 0
             _, has_output, rest = str(error).partition("output: 0x")
             return "revert", bytes.fromhex(rest.partition(" ")[0][:8]) if has_output else b"!"
-        return found
-
-    def gas_used(self) -> int:
-        """Return the gas of the last call."""
         result = self._evm.result
         assert result is not None
-        return result.gas_used
+        self.gas_used = result.gas_used
+        return found
 
     def touched(self) -> set[int]:
         """Return the mutants that calls at the price of COVER have met."""
@@ -151,10 +171,11 @@ class Machine:
             if MARK < address < MARK + (1 << 32)
         }
 
-    def trace(self, call: Call) -> tuple[int, set[int]]:
-        """Return a call's gas, and the mutants that it meets. It must come out as recorded."""
-        assert self.run(call, 0) == call.outcome, "a call does not replay without a mutant"
-        used = self.gas_used() if isinstance(call.outcome, bytes) else ENOUGH_GAS
+    def trace(self, call: Call) -> tuple[int, set[int]] | None:
+        """Return a call's gas, and the mutants that it meets; None when it does not replay."""
+        if self.run(call, 0) != call.outcome:
+            return None
+        used = self.gas_used
         place = self._evm.snapshot()
         self.run(call, COVER)
         met = self.touched()
@@ -186,14 +207,21 @@ def prepare(seed: int, cases: int, folder: Path, workers: int) -> tuple[list[Mut
     """Return all mutants, and what to judge them with."""
     made = build(folder, workers)
     machine = Machine(made)
-    calls = record(seed, cases)
+    recorded = [*record(seed, cases), *record_unit_calls(folder, seed)]
+    calls = []
     gas = []
     meets: dict[int, list[int]] = {}
-    for place, call in enumerate(calls):
-        used, met = machine.trace(call)
-        gas.append(PATIENCE * used + SPARE_GAS)
+    for call in recorded:
+        traced = machine.trace(call)
+        if traced is None:
+            continue
+        used, met = traced
         for number in met:
-            meets.setdefault(number, []).append(place)
+            meets.setdefault(number, []).append(len(calls))
+        calls.append(call)
+        gas.append(PATIENCE * used + SPARE_GAS)
+    # A damaged witness may ask for a message that an earlier call has left in the queue.
+    assert len(calls) * 100 >= len(recorded) * REPLAYED, "calls do not replay without a mutant"
     for number, places in meets.items():
         places.sort(key=lambda place: gas[place])
         # As many cheap ones as others; all of them would take minutes for each that survives.

@@ -16,7 +16,7 @@ from tests.mutation import schemata
 from tests.mutation.schemata import Mutant
 from tools.compile import ROOT, Project, SourceTree
 
-ENTRIES = (
+CONTRACTS = (
     "TransitionVerifier",
     "TransitionExecutor",
     "MarketExecutor",
@@ -24,6 +24,12 @@ ENTRIES = (
     "OptionPricer",
     "SignatureVerifier",
 )
+HARNESSES = ("Black76Harness", "MarketsHarness", "MarketProcessHarness", "TroubleHarness")
+"""What unit tests call single functions through. Not mutated themselves."""
+ENTRIES = {
+    **{name: f"contracts/{name}.sol" for name in CONTRACTS},
+    **{name: f"contracts/mocks/protocol/{name}.sol" for name in HARNESSES},
+}
 OPTIMIZER = {
     "enabled": True,
     "runs": 200,
@@ -70,36 +76,41 @@ def run_compiler(project: Project, sources: Mapping[str, str], settings: dict[st
     return response
 
 
-def compile_entry(project: Project, sources: Mapping[str, str], name: str) -> bytes:
-    """Return the creation code of a contract."""
-    entry = f"contracts/{name}.sol"
-    selection = {entry: {name: ["evm.bytecode.object"]}}
-    response = run_compiler(project, sources, {"outputSelection": selection})
-    return bytes.fromhex(response["contracts"][entry][name]["evm"]["bytecode"]["object"])
+def compile_entry(
+    project: Project, tree: SourceTree, sources: Mapping[str, str], name: str, folder: Path
+) -> bytes:
+    """Return the creation code of a contract, compiled or as it was kept."""
+    entry = ENTRIES[name]
+    needed = {source: sources[source] for source in (*tree.closure(entry), schemata.HELPERS)}
+    key = json.dumps([needed, OPTIMIZER, project.settings], sort_keys=True)
+    kept = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.hex"
+    if not kept.is_file():
+        for outdated in folder.glob(f"{name}-*.hex"):
+            outdated.unlink()
+        selection = {entry: {name: ["evm.bytecode.object"]}}
+        response = run_compiler(project, needed, {"outputSelection": selection})
+        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(
+            response["contracts"][entry][name]["evm"]["bytecode"]["object"], encoding="ascii"
+        )
+        temporary.replace(kept)
+    return bytes.fromhex(kept.read_text(encoding="ascii"))
 
 
 def build(folder: Path, workers: int) -> Build:
     """Return the contracts with their mutants."""
+    folder.mkdir(parents=True, exist_ok=True)
     project = Project(ROOT)
-    entries = [f"contracts/{name}.sol" for name in ENTRIES]
-    sources = SourceTree(project).closure(*entries)
+    tree = SourceTree(project)
+    sources = tree.closure(*ENTRIES.values())
     response = run_compiler(project, sources, {"outputSelection": {"*": {"": ["ast"]}}})
     trees = {name: item["ast"] for name, item in response["sources"].items()}
-    mutated = [
-        name for name in sources if name.startswith("contracts/protocol/") or name in entries
-    ]
+    own = [ENTRIES[name] for name in CONTRACTS]
+    mutated = [name for name in sources if name.startswith("contracts/protocol/") or name in own]
     rewritten, mutants = schemata.rewrite(sources, trees, mutated)
-    key = json.dumps([rewritten, OPTIMIZER, project.settings], sort_keys=True)
-    cached = folder / f"schemata-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    if not cached.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        for outdated in folder.glob("schemata-*.json"):
-            outdated.unlink()
-        with ThreadPoolExecutor(workers) as pool:
-            codes = pool.map(lambda name: compile_entry(project, rewritten, name), ENTRIES)
-            saved = {name: code.hex() for name, code in zip(ENTRIES, codes, strict=True)}
-        temporary = cached.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(saved), encoding="utf-8")
-        temporary.replace(cached)
-    saved = json.loads(cached.read_text(encoding="utf-8"))
-    return Build({name: bytes.fromhex(code) for name, code in saved.items()}, mutants)
+
+    def compile_one(name: str) -> bytes:
+        return compile_entry(project, tree, rewritten, name, folder)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return Build(dict(zip(ENTRIES, pool.map(compile_one, ENTRIES), strict=True)), mutants)
