@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tests.adversary.campaign import Effort, Row
-from tests.mutation.run import PYTHON, RUN, SIDES
+from tests.mutation.run import PYTHON, RUN, SIDES, SOLIDITY, Choice
 
-MUTANTS = {PYTHON: 12, "solidity": 60}
+MUTANTS = {PYTHON: 12, SOLIDITY: 30}
 """At scale 1."""
-CASES = 60
-"""Recorded chunks at scale 1."""
-NAMES = {PYTHON: "mutants: Python", "solidity": "mutants: Solidity"}
+NAMES = {PYTHON: "mutants: Python", SOLIDITY: "mutants: Solidity"}
 
 
 def attack(effort: Effort) -> Iterable[Row]:
     """Plant a sample of mutants on each side."""
     for side in SIDES:
-        count, cases = MUTANTS[side] * effort.scale, CASES * effort.scale
-        result = RUN[side](count, effort.seed, cases, 1, ())
+        result = RUN[side](Choice(MUTANTS[side] * effort.scale, effort.seed, is_known=True))
         notes = tuple(result.open[:5])
         yield Row(NAMES[side], result.planted.total(), len(result.open), 0, 0, notes)

@@ -10,7 +10,7 @@ Outcome = bytes | tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A proof, or what a unit test asks, and what comes of it."""
+    """A proof, and what comes of it."""
 
     contract: str
     data: bytes

@@ -2,9 +2,8 @@
 
 What notices them are calls whose outcome is known: random chunks on which both implementations
 agree, true and damaged witnesses, forged signatures, each as the adversary's own attacks make and
-judge them; and what unit tests ask of single functions. A mutant is killed when a call that can
-meet it returns something else, reverts where it did not, for another reason, or needs many times
-the gas.
+judge them. A mutant is killed when a call that can meet it returns something else, reverts where it
+did not, for another reason, or needs many times the gas.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ from tests.adversary.fuzz_targets import TRANSITION, WITNESS, mutate, read_corpu
 from tests.mutation.calls import Call, Outcome
 from tests.mutation.processes import KILLED, SURVIVED, map_in_children
 from tests.mutation.schemata import COVER, MARK, Mutant
-from tests.mutation.schemata_build import HARNESSES, Build, build
-from tests.mutation.unit_calls import record_unit_calls
+from tests.mutation.schemata_build import Build, build
 from tests.protocol.evm import CALLER, artifacts
 from tests.protocol.verifiers import SET_HASH, RevertError, Tally, Verifiers, compare
 
@@ -36,6 +34,8 @@ PATIENCE = 4
 """How many times the gas of the unchanged code a mutant may need, and then some."""
 SPARE_GAS = 1_000_000
 ENOUGH_GAS = 1 << 40
+SEED = 2
+"""Of the recorded calls, whatever mutants are drawn."""
 GAS_USED = re.compile(r"gas_used: (\d+)")
 UNKNOWN = bytes(32)
 """What the queue holds of a message that it does not know."""
@@ -121,8 +121,7 @@ class Machine:
         modules = encode(["address"] * 3, [markets, accounts, pricer])
         executor = self._deploy("TransitionExecutor", modules)
         self._deploy("TransitionVerifier", encode(["address"], [executor]))
-        for name in ("SignatureVerifier", *HARNESSES):
-            self._deploy(name)
+        self._deploy("SignatureVerifier")
         # Calls name their queue: it has to be where it was when they were made.
         self._queue = Verifiers().queue
         code = artifacts()["MockQueue"].deployed_bytecode
@@ -203,11 +202,11 @@ class Bench:
         return SURVIVED
 
 
-def prepare(seed: int, cases: int, folder: Path, workers: int) -> tuple[list[Mutant], Bench]:
+def prepare(cases: int, folder: Path, workers: int) -> tuple[list[Mutant], Bench]:
     """Return all mutants, and what to judge them with."""
     made = build(folder, workers)
     machine = Machine(made)
-    recorded = [*record(seed, cases), *record_unit_calls(folder, seed)]
+    recorded = record(SEED, cases)
     calls = []
     gas = []
     meets: dict[int, list[int]] = {}

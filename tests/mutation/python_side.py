@@ -20,6 +20,8 @@ from tests.mutation.unit_tests import Session, fails, run_session
 REPLAY_SECONDS = 10
 """Many times what all records take together."""
 TEST_SECONDS = 120
+SEED = 1
+"""Of the recorded chunks, whatever mutants are drawn."""
 
 
 def trace_in_child(records: Sequence[oracle.Record], folder: Path) -> dict[oracle.Line, list[int]]:
@@ -43,14 +45,13 @@ def find_survivors(
     mutants: Sequence[Mutant],
     explained: Collection[str],
     *,
-    seed: int,
     cases: int,
     workers: int,
     folder: Path,
 ) -> list[Mutant]:
     """Return the mutants that nothing notices. Unit tests are not asked about explained ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    records = oracle.record(seed, cases)
+    records = oracle.record(SEED, cases)
     traced = trace_in_child(records, folder)
     # Nothing of what is there now is garbage, and a child that marked it would copy it.
     gc.collect()

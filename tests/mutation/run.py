@@ -14,9 +14,10 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.mutation import contracts_side, python_side
 from tests.mutation.python_mutants import generate
@@ -28,8 +29,12 @@ FOUND = ROOT / "build" / "mutants.json"
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 RESULTS = Path(__file__).with_name("results.toml")
 PYTHON, SOLIDITY = SIDES = ("python", "solidity")
-CASES = {PYTHON: 1500, SOLIDITY: 600}
+CASES = {PYTHON: 1500, SOLIDITY: 1200}
 """Recorded chunks."""
+GONE_THROUGH = {PYTHON: 1000, SOLIDITY: 300}
+"""Size of the sample of which every survivor is in `survivors.toml`."""
+GONE_THROUGH_SEED = 1
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,33 @@ def read_explained(side: str) -> frozenset[str]:
     return frozenset(key for group in groups for key in group["mutants"])
 
 
-def run_python(count: int, seed: int, cases: int, workers: int, modules: Sequence[str]) -> Result:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which mutants to plant, and how to look for them."""
+
+    count: int
+    """0: all."""
+    seed: int
+    workers: int = 1
+    modules: Sequence[str] = ()
+    """Only these; all when there are none."""
+    is_known: bool = False
+    """Only out of those that have been gone through."""
+
+    def draw(self, side: str, every: Sequence[Item], module: Callable[[Item], str]) -> list[Item]:
+        """Return the mutants to plant."""
+        if self.is_known:
+            every = sample(every, GONE_THROUGH[side], GONE_THROUGH_SEED)
+        mutants = [item for item in every if not self.modules or module(item) in self.modules]
+        return sample(mutants, self.count, self.seed)
+
+
+def run_python(choice: Choice) -> Result:
     """Plant mutants of `deltaroll/protocol`."""
-    every = [item for item in generate() if not modules or item.module in modules]
-    mutants = sample(every, count, seed)
+    mutants = choice.draw(PYTHON, generate(), lambda item: item.module)
     explained = read_explained(PYTHON)
     survivors = python_side.find_survivors(
-        mutants, explained, seed=seed, cases=cases, workers=workers, folder=FOLDER
+        mutants, explained, cases=CASES[PYTHON], workers=choice.workers, folder=FOLDER
     )
     return Result(
         PYTHON,
@@ -77,12 +102,12 @@ def run_python(count: int, seed: int, cases: int, workers: int, modules: Sequenc
     )
 
 
-def run_solidity(count: int, seed: int, cases: int, workers: int, modules: Sequence[str]) -> Result:
+def run_solidity(choice: Choice) -> Result:
     """Plant mutants of `contracts/protocol` and of the contracts that run it."""
-    every, bench = contracts_side.prepare(seed, cases, FOLDER, workers)
-    mutants = sample([item for item in every if not modules or item.source in modules], count, seed)
+    every, bench = contracts_side.prepare(CASES[SOLIDITY], FOLDER, choice.workers)
+    mutants = choice.draw(SOLIDITY, every, lambda item: item.source)
     explained = read_explained(SOLIDITY)
-    survivors = contracts_side.find_survivors(mutants, bench, workers)
+    survivors = contracts_side.find_survivors(mutants, bench, choice.workers)
     return Result(
         SOLIDITY,
         Counter(item.source for item in mutants),
@@ -91,7 +116,7 @@ def run_solidity(count: int, seed: int, cases: int, workers: int, modules: Seque
     )
 
 
-RUN = {PYTHON: run_python, SOLIDITY: run_solidity}
+RUN: dict[str, Callable[[Choice], Result]] = {PYTHON: run_python, SOLIDITY: run_solidity}
 
 
 def write_results(results: Sequence[Result], command: str) -> None:
@@ -114,15 +139,17 @@ def main() -> int:
     parser.add_argument("--module", action="append", default=[], help="only these")
     parser.add_argument("--n", type=int, default=1000, help="mutants to plant; 0: all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--known", action="store_true", help="only those gone through before")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="write results.toml")
     arguments = parser.parse_args()
     results = []
     for side in arguments.side or SIDES:
         started = time.monotonic()
-        result = RUN[side](
-            arguments.n, arguments.seed, CASES[side], arguments.workers, arguments.module
+        choice = Choice(
+            arguments.n, arguments.seed, arguments.workers, arguments.module, arguments.known
         )
+        result = RUN[side](choice)
         results.append(result)
         print(f"{side}: {result.describe()} in {time.monotonic() - started:,.0f} s", flush=True)
         for key in result.open:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,7 @@ CONTRACTS = (
     "OptionPricer",
     "SignatureVerifier",
 )
-HARNESSES = ("Black76Harness", "MarketsHarness", "MarketProcessHarness", "TroubleHarness")
-"""What unit tests call single functions through. Not mutated themselves."""
-ENTRIES = {
-    **{name: f"contracts/{name}.sol" for name in CONTRACTS},
-    **{name: f"contracts/mocks/protocol/{name}.sol" for name in HARNESSES},
-}
+ENTRIES = {name: f"contracts/{name}.sol" for name in CONTRACTS}
 OPTIMIZER = {
     "enabled": True,
     "runs": 200,
@@ -97,6 +92,31 @@ def compile_entry(
     return bytes.fromhex(kept.read_text(encoding="ascii"))
 
 
+def find_reached(trees: Mapping[str, Any], roots: Collection[str]) -> set[str]:
+    """Return the functions that the contracts can come to, as `File.function`.
+
+    The others serve tests and tools; nothing that is deployed has them.
+    """
+    functions: dict[int, tuple[str, Any]] = {}
+    pending = []
+    for source, tree in trees.items():
+        name = source.rpartition("/")[2].removesuffix(".sol")
+        for node in schemata.iterate(tree):
+            if node["nodeType"] == "FunctionDefinition":
+                functions[node["id"]] = f"{name}.{node['name'] or node['kind']}", node
+                if source in roots:
+                    pending.append(node["id"])
+    reached: set[int] = set(pending)
+    while pending:
+        _, function = functions[pending.pop()]
+        for node in schemata.iterate(function):
+            called = node.get("referencedDeclaration")
+            if called in functions and called not in reached:
+                reached.add(called)
+                pending.append(called)
+    return {functions[number][0] for number in reached}
+
+
 def build(folder: Path, workers: int) -> Build:
     """Return the contracts with their mutants."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,9 +125,11 @@ def build(folder: Path, workers: int) -> Build:
     sources = tree.closure(*ENTRIES.values())
     response = run_compiler(project, sources, {"outputSelection": {"*": {"": ["ast"]}}})
     trees = {name: item["ast"] for name, item in response["sources"].items()}
-    own = [ENTRIES[name] for name in CONTRACTS]
+    own = set(ENTRIES.values())
     mutated = [name for name in sources if name.startswith("contracts/protocol/") or name in own]
     rewritten, mutants = schemata.rewrite(sources, trees, mutated)
+    reached = find_reached(trees, own)
+    mutants = [mutant for mutant in mutants if mutant.key.partition(":")[0] in reached]
 
     def compile_one(name: str) -> bytes:
         return compile_entry(project, tree, rewritten, name, folder)
