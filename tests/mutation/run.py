@@ -1,9 +1,10 @@
 """Plants mutants of both implementations and counts who is noticed.
 
 `python -m tests.mutation.run --n N --seed S` takes a sample of N of each side (0: all of them).
-Whoever survives must be in `survivors.toml`, with the reason why nobody could notice it. Survivors
-that are not are printed and written to `build/mutants.json`; exit code 1 when there are any.
-`--write` writes what came of all of them to `results.toml`.
+Whoever survives should be in `survivors.toml`: among those that nobody could notice, with the
+reason, or among the open ones, which a test should notice and none does yet. Others are printed and
+written to `build/mutants.json`; exit code 1 when there are any. `--write` writes the totals to
+`results.toml`.
 """
 
 from __future__ import annotations
@@ -14,27 +15,29 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from tests.mutation import contracts_side, python_side
+from tests.mutation.python_mutants import Mutant as PythonMutant
 from tests.mutation.python_mutants import generate
 from tests.mutation.sampling import sample
+from tests.mutation.schemata import Mutant as SolidityMutant
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "mutation"
 FOUND = ROOT / "build" / "mutants.json"
-EXPLAINED = Path(__file__).with_name("survivors.toml")
+LISTED = Path(__file__).with_name("survivors.toml")
 RESULTS = Path(__file__).with_name("results.toml")
 PYTHON, SOLIDITY = SIDES = ("python", "solidity")
 CASES = {PYTHON: 1500, SOLIDITY: 1200}
 """Recorded chunks."""
 GONE_THROUGH = {PYTHON: 1000, SOLIDITY: 300}
-"""Size of the sample of which every survivor is in `survivors.toml`."""
+"""Size of the samples that have been gone through."""
 GONE_THROUGH_SEED = 1
-Item = TypeVar("Item")
+Item = TypeVar("Item", PythonMutant, SolidityMutant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +49,46 @@ class Result:
     """By module, as are the others."""
     explained: Counter[str]
     """Of those that survived."""
-    open: list[str]
-    """Keys of the survivors that nobody has explained."""
+    open: Counter[str]
+    """Of those that survived and are listed as open."""
+    new: list[str]
+    """Keys of the survivors that are not listed."""
 
     def describe(self) -> str:
         """Return the totals in words."""
-        planted, explained = self.planted.total(), self.explained.total()
-        killed = planted - explained - len(self.open)
+        planted, explained, left = (
+            counter.total() for counter in (self.planted, self.explained, self.open)
+        )
+        killed = planted - explained - left - len(self.new)
         share = 100 * killed / max(1, planted)
         return (
             f"{planted:,} mutants, {killed:,} killed ({share:.1f} %), "
-            f"{explained:,} explained, {len(self.open):,} open"
+            f"{explained:,} explained, {left:,} open, {len(self.new):,} not listed"
         )
 
 
 def read_explained(side: str) -> frozenset[str]:
     """Return the keys of the mutants that have a reason to survive."""
-    groups = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))[side]
+    groups = tomllib.loads(LISTED.read_text(encoding="utf-8"))[side]["explained"]
     return frozenset(key for group in groups for key in group["mutants"])
+
+
+def read_open(side: str) -> frozenset[str]:
+    """Return the keys of the mutants that are known to survive without a reason."""
+    return frozenset(tomllib.loads(LISTED.read_text(encoding="utf-8"))[side]["open"])
+
+
+def tell(side: str, planted: Counter[str], survivors: Iterable[tuple[str, str]]) -> Result:
+    """Return what came of mutants, of which these survived: module and key."""
+    explained, known = read_explained(side), read_open(side)
+    left = [item for item in survivors if item[1] not in explained]
+    return Result(
+        side,
+        planted,
+        Counter(module for module, key in survivors if key in explained),
+        Counter(module for module, key in left if key in known),
+        [key for _, key in left if key not in known],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +102,14 @@ class Choice:
     modules: Sequence[str] = ()
     """Only these; all when there are none."""
     is_known: bool = False
-    """Only out of those that have been gone through."""
+    """Only those that have been noticed before, or have a reason not to be."""
 
     def draw(self, side: str, every: Sequence[Item], module: Callable[[Item], str]) -> list[Item]:
         """Return the mutants to plant."""
         if self.is_known:
+            known = read_open(side)
             every = sample(every, GONE_THROUGH[side], GONE_THROUGH_SEED)
+            every = [item for item in every if item.key not in known]
         mutants = [item for item in every if not self.modules or module(item) in self.modules]
         return sample(mutants, self.count, self.seed)
 
@@ -94,26 +121,17 @@ def run_python(choice: Choice) -> Result:
     survivors = python_side.find_survivors(
         mutants, explained, cases=CASES[PYTHON], workers=choice.workers, folder=FOLDER
     )
-    return Result(
-        PYTHON,
-        Counter(item.module for item in mutants),
-        Counter(item.module for item in survivors if item.key in explained),
-        [item.key for item in survivors if item.key not in explained],
-    )
+    planted = Counter(item.module for item in mutants)
+    return tell(PYTHON, planted, [(item.module, item.key) for item in survivors])
 
 
 def run_solidity(choice: Choice) -> Result:
     """Plant mutants of `contracts/protocol` and of the contracts that run it."""
     every, bench = contracts_side.prepare(CASES[SOLIDITY], FOLDER, choice.workers)
     mutants = choice.draw(SOLIDITY, every, lambda item: item.source)
-    explained = read_explained(SOLIDITY)
     survivors = contracts_side.find_survivors(mutants, bench, choice.workers)
-    return Result(
-        SOLIDITY,
-        Counter(item.source for item in mutants),
-        Counter(item.source for item in survivors if item.key in explained),
-        [item.key for item in survivors if item.key not in explained],
-    )
+    planted = Counter(item.source for item in mutants)
+    return tell(SOLIDITY, planted, [(item.source, item.key) for item in survivors])
 
 
 RUN: dict[str, Callable[[Choice], Result]] = {PYTHON: run_python, SOLIDITY: run_solidity}
@@ -127,8 +145,8 @@ def write_results(results: Sequence[Result], command: str) -> None:
     for result in results:
         lines += ["", f"[{result.side}]", f'total = "{result.describe()}"']
         for module in sorted(result.planted):
-            counts = f"planted = {result.planted[module]}, explained = {result.explained[module]}"
-            lines.append(f"{module} = {{ {counts} }}")
+            counts = (result.planted, result.explained, result.open)
+            lines.append(f"{module} = {[counter[module] for counter in counts]}")
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -152,13 +170,13 @@ def main() -> int:
         result = RUN[side](choice)
         results.append(result)
         print(f"{side}: {result.describe()} in {time.monotonic() - started:,.0f} s", flush=True)
-        for key in result.open:
+        for key in result.new:
             print(f"  {key}", file=sys.stderr)
     FOUND.parent.mkdir(exist_ok=True)
-    FOUND.write_text(json.dumps({item.side: item.open for item in results}, indent=1) + "\n")
+    FOUND.write_text(json.dumps({item.side: item.new for item in results}, indent=1) + "\n")
     if arguments.write:
         write_results(results, f"make mutants N={arguments.n} SEED={arguments.seed}")
-    return 1 if any(result.open for result in results) else 0
+    return 1 if any(result.new for result in results) else 0
 
 
 if __name__ == "__main__":
