@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from eth_abi import encode
 from pyrevm import EVM, AccountInfo, CfgEnv, Env
 
 from deltaroll.protocol.fault import Fault
@@ -28,7 +27,14 @@ from tests.mutation.processes import KILLED, SURVIVED, map_in_children
 from tests.mutation.schemata import COVER, MARK, Mutant
 from tests.mutation.schemata_build import Build, build
 from tests.protocol.evm import CALLER, artifacts
-from tests.protocol.verifiers import SET_HASH, RevertError, Tally, Verifiers, compare
+from tests.protocol.verifiers import (
+    SET_HASH,
+    RevertError,
+    Tally,
+    Verifiers,
+    compare,
+    deploy_verifiers,
+)
 
 PATIENCE = 4
 """How many times the gas of the unchanged code a mutant may need, and then some."""
@@ -112,24 +118,17 @@ class Machine:
         self._evm = EVM(env=Env(cfg=CfgEnv(limit_contract_code_size=1 << 24)))
         self._evm.set_balance(CALLER, 1 << 200)
         self._codes = made.codes
-        self._addresses: dict[str, str] = {}
         self.gas_used = 0
         """Gas of the last call."""
-        pricer = self._deploy("OptionPricer")
-        markets = self._deploy("MarketExecutor")
-        accounts = self._deploy("AccountExecutor")
-        modules = encode(["address"] * 3, [markets, accounts, pricer])
-        executor = self._deploy("TransitionExecutor", modules)
-        self._deploy("TransitionVerifier", encode(["address"], [executor]))
-        self._deploy("SignatureVerifier")
+        transition, signature = deploy_verifiers(self._deploy)
+        self._addresses = {"TransitionVerifier": transition, "SignatureVerifier": signature}
         # Calls name their queue: it has to be where it was when they were made.
         self._queue = Verifiers().queue
         code = artifacts()["MockQueue"].deployed_bytecode
         self._evm.insert_account_info(self._queue, AccountInfo(code=code))
 
-    def _deploy(self, name: str, arguments: bytes = b"") -> str:
+    def _deploy(self, name: str, arguments: bytes) -> str:
         address: str = self._evm.deploy(CALLER, self._codes[name] + arguments)
-        self._addresses[name] = address
         return address
 
     def run(self, call: Call, number: int, gas: int = ENOUGH_GAS) -> Outcome:

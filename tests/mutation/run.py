@@ -34,7 +34,7 @@ RESULTS = Path(__file__).with_name("results.toml")
 PYTHON, SOLIDITY = SIDES = ("python", "solidity")
 CASES = {PYTHON: 800, SOLIDITY: 1200}
 """Recorded chunks."""
-GONE_THROUGH = {PYTHON: 150, SOLIDITY: 300}
+GONE_THROUGH = {PYTHON: 400, SOLIDITY: 300}
 """Size of the samples that have been gone through."""
 GONE_THROUGH_SEED = 1
 Item = TypeVar("Item", PythonMutant, SolidityMutant)
@@ -139,9 +139,7 @@ RUN: dict[str, Callable[[Choice], Result]] = {PYTHON: run_python, SOLIDITY: run_
 
 def write_results(results: Sequence[Result], command: str) -> None:
     """Write the totals by module."""
-    lines = [
-        f"# Written by `{command}`: planted, explained, open."
-    ]
+    lines = [f"# Written by `{command}`: planted, explained, open."]
     for result in results:
         lines += ["", f"[{result.side}]", f'total = "{result.describe()}"']
         for module in sorted(result.planted):
