@@ -90,7 +90,7 @@ adversary: $(STAMP) ## Attack our own rollup in every way we know; all zeros, or
 	@$(RUN) tools.build
 	@$(RUN) tests.adversary.run --scale $(SCALE) --seed $(SEED)
 
-mutants: N := 1000
+mutants: N := 150
 mutants: $(STAMP) ## Plant N mutants on each side, 0 for all; none may survive without a reason (N=, SEED=)
 	@$(RUN) tools.build
 	@$(RUN) tests.mutation.run --n $(N) --seed $(SEED) $(ARGS)

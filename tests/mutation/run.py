@@ -34,7 +34,7 @@ RESULTS = Path(__file__).with_name("results.toml")
 PYTHON, SOLIDITY = SIDES = ("python", "solidity")
 CASES = {PYTHON: 800, SOLIDITY: 1200}
 """Recorded chunks."""
-GONE_THROUGH = {PYTHON: 400, SOLIDITY: 300}
+GONE_THROUGH = {PYTHON: 150, SOLIDITY: 300}
 """Size of the samples that have been gone through."""
 GONE_THROUGH_SEED = 1
 Item = TypeVar("Item", PythonMutant, SolidityMutant)
@@ -153,7 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", choices=SIDES, action="append")
     parser.add_argument("--module", action="append", default=[], help="only these")
-    parser.add_argument("--n", type=int, default=1000, help="mutants to plant; 0: all")
+    parser.add_argument("--n", type=int, default=150, help="mutants to plant; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--known", action="store_true", help="only those gone through before")
     parser.add_argument("--workers", type=int, default=2)
