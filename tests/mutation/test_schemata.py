@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import pytest
 from pyrevm import EVM
 
 from tests.mutation import schemata
@@ -65,13 +64,11 @@ def compute(word: int) -> int:
     return (total + 5) >> 1
 
 
-@pytest.mark.parametrize("place", range(100))
-def test_rewrite__one_mutant_on__some_outcome_is_another(place: int) -> None:
+def test_rewrite__one_mutant_on__some_outcome_is_another() -> None:
     _, _, mutants = deployed()
-    if place >= len(mutants):
-        pytest.skip("there are fewer")
-    number = mutants[place].number
-    assert any(call(word, number) != call(word, 0) for word in WORDS), mutants[place].key
+    for mutant in mutants:
+        is_noticed = any(call(word, mutant.number) != call(word, 0) for word in WORDS)
+        assert is_noticed, mutant.key
 
 
 def test_rewrite__every_mutant__has_a_name_of_its_own() -> None:
