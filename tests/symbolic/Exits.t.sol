@@ -55,8 +55,8 @@ contract ExitTheorems {
         assert(!accepted);
     }
 
-    /// A claim marks its own exit, which was not marked, and no other; it pays what the exit says, once. Domain:
-    /// indexes at the edges of words and of the tree, branches of none or two siblings; all else is free.
+    /// A claim marks its own exit, which was not marked, and no other. Domain: indexes at the edges of words and of
+    /// the tree, branches of none or two siblings; all else is free.
     function check_claim(
         Header calldata header,
         Exit memory exit,
@@ -68,17 +68,24 @@ contract ExitTheorems {
         exit.index = _edge(place);
         bool was = _bridge.isClaimed(exit.index);
         bool otherWas = _bridge.isClaimed(other);
-        address owner = _bridge.ownerOfClaim(exit);
-        bytes memory globals = SVM.createBytes(GLOBALS_BYTES, "globals");
-        bytes32[] memory branch = new bytes32[](place & 1 == 0 ? 0 : 2);
-        for (uint256 i = 0; i < branch.length; ++i) {
-            branch[i] = siblings[i];
-        }
-        _bridge.claimExit(header, globals, exit, branch.length == 0 ? 0 : 5, branch);
+        _claim(header, exit, place, siblings);
         assert(!was && _bridge.isClaimed(exit.index));
         assert(_bridge.isClaimed(other) == (other == exit.index || otherWas));
+    }
+
+    /// A claim pays what the exit says, once, to the owner of the claim. Domain: as above.
+    function check_claim_pays(
+        Header calldata header,
+        Exit memory exit,
+        uint8 place,
+        bytes32[2] memory siblings
+    ) external {
+        _deploy();
+        exit.index = _edge(place);
+        address owner = _bridge.ownerOfClaim(exit);
+        _claim(header, exit, place, siblings);
         assert(_released == 1 && _index == exit.index && _paid == exit.amount);
-        // An owner without the mark of a transfer is in no real storage; the mark alone may be.
+        // An owner without the mark of a transfer is in no real storage.
         assert(_recipient == owner || _recipient == exit.recipient);
     }
 
@@ -142,6 +149,20 @@ contract ExitTheorems {
             DepositCap(0, 0, 0, 0)
         );
         SVM.enableSymbolicStorage(address(_bridge));
+    }
+
+    function _claim(
+        Header calldata header,
+        Exit memory exit,
+        uint8 place,
+        bytes32[2] memory siblings
+    ) private {
+        bytes memory globals = SVM.createBytes(GLOBALS_BYTES, "globals");
+        bytes32[] memory branch = new bytes32[](place & 1 == 0 ? 0 : 2);
+        for (uint256 i = 0; i < branch.length; ++i) {
+            branch[i] = siblings[i];
+        }
+        _bridge.claimExit(header, globals, exit, branch.length == 0 ? 0 : 5, branch);
     }
 
     function _edge(uint8 place) private pure returns (uint32) {
