@@ -128,7 +128,7 @@ def cli(
         name: read_blueprint(name, artifact.abi, artifact.bytecode)
         for name, artifact in artifacts.items()
     }
-    prepared = prepare(provider, venue, blueprints, resolve("--deployer", owner, owner))
+    prepared = prepare(provider, venue, blueprints, str(resolve("--deployer", owner, owner)))
     for note in prepared.notes:
         click.echo(note)
     if only_check:

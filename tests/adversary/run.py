@@ -26,6 +26,7 @@ ATTACKS = (
     "completeness",
     "symbolic",
     "machine",
+    "mutants",
     "soundness",
     "totality",
     "differential",

@@ -54,6 +54,7 @@ from deltaroll.protocol.types import (
     Slot,
     SlotId,
 )
+from scripts.follow import show
 from tests.contracts.escape_rig import (
     UNDERLYING,
     Holding,
@@ -398,3 +399,18 @@ def _change(state: State, change: int, number: int) -> None:
         process_exit(state, Exit(0, make_account(Holding(OWNER, 0)).owner, number + 1))
     else:
         state.globals = replace(state.globals, insurance=number)
+
+
+def test_show__frozen__says_how_far_the_closing_is(l1: FakeL1, capsys: pytest.CaptureFixture[str]):
+    l1.close(InboxFrozen)
+    follower = follow(l1)
+    show(follower)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"FROZEN      for ever, in L1 block {l1.head.number}"
+    l1.close(opened, escaped)
+    follower.poll()
+    show(follower)
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.split()[0] for line in lines] == ["final", "available", "claims"]
+    assert lines[0].endswith(f"paid after {10**9}")
+    assert lines[2].split()[1] == "1,"

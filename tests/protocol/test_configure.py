@@ -396,6 +396,7 @@ def test_configure_underlying__each_case__has_its_fault(
         (MarketId(0), INDEX, 0, Fault.OUT_OF_RANGE),
         (FREE, GRID, 0, Fault.UNKNOWN_MARKET),
         (FREE, MarketId(99), 0, Fault.UNKNOWN_MARKET),
+        (FREE, MarketId(INDEX + 256), 0, Fault.UNKNOWN_MARKET),
         (EXPIRY, INDEX, START + DAY, Fault.UNKNOWN_MARKET),
         (INDEX, INDEX, START + DAY, Fault.UNKNOWN_MARKET),
     ],

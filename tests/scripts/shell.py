@@ -74,7 +74,8 @@ class Shell:
 
     def compute_command(self, script: str, *arguments: object, network: str = "") -> list[str]:
         """What is typed; files of its own for what is written down by default."""
-        command = [str(BIN / "ape"), "run", script, "--network", network or self.network]
+        command = [str(BIN / "ape"), "run", *script.split(), "--network"]
+        command += [network or self.network]
         command += map(str, arguments)
         if "--registry" not in command:
             command += ["--registry", str(self.folder / "deployments")]

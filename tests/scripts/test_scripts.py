@@ -104,6 +104,7 @@ def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     assert "Run this again after" in forced.out
     again = shell.succeed("sequence", *account, *store, "--once")
     assert "batch 2: 1 chunks" in again.err
+    sell_claim(shell)
     check_bad_input(shell)
 
     # A window later the money is there.
@@ -123,6 +124,31 @@ def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     assert status.find("vault") == "749,990.250000"
 
 
+def sell_claim(shell: Shell) -> None:
+    """Before it has settled the exit is quoted and sold; the buyer gives it back."""
+    exit_, buyer = ("--exit", 0), ("--account", "TEST::1")
+    with ThreadPoolExecutor(2) as pool:
+        listing = pool.submit(shell.succeed, "claims list", "--account", ALIAS)
+        terms = ("--ether-price", 1_000, "--base-fee", 10**9, "--risk", 0)
+        quoting = pool.submit(shell.succeed, "claims quote", *exit_, *terms)
+    listed, quoted = listing.result(), quoting.result()
+    assert "exit 0: 10.250000, " in listed.out
+    assert "settles " in listed.out
+    assert "1 claims, 10.250000" in listed.out
+    assert quoted.find("gas") == "0.235000"
+    assert 9 < float(quoted.find("price")) < 10.25 - 0.235
+    trader = to_hex(TRADER.address)
+    shell.send(shell.registry["token"], "mint(address,uint256)", trader, 10**7)
+    offer = (*exit_, "--price", "9.75", "--to", trader)
+    offered = shell.succeed("claims offer", "--account", ALIAS, *offer)
+    assert "exit 0 offered for 9.750000" in offered.out
+    taken = shell.succeed("claims take", *buyer, *exit_, "--max-price", "9.80")
+    assert "exit 0 of 10.250000 bought for 9.750000" in taken.out
+    venue = to_hex(VENUE.address)
+    given = shell.succeed("claims transfer", *buyer, *exit_, "--to", venue)
+    assert f"exit 0 of 10.250000 is of {venue} now" in given.out
+
+
 def check_bad_input(shell: Shell) -> None:
     """Each wrong command ends in one clear line and changes nothing."""
     account = ("--account", ALIAS)
@@ -131,6 +157,8 @@ def check_bad_input(shell: Shell) -> None:
     cases: list[tuple[str, tuple[object, ...], str]] = [
         ("exit", (*account, "--amount", "5"), "another exit is under way"),
         ("status", nowhere, "does not exist: deploy first"),
+        ("claims offer", (*account, "--exit", 7, "--price", 1), "is in no batch that was derived"),
+        ("claims take", (*account, "--exit", 0, "--max-price", 1), "exit: 0 is not for sale"),
         ("deposit", (*account, "--amount", "9999999999999"), "is more than"),
         ("deposit", ("--account", "nobody", "--amount", "1"), "nobody"),
         ("deploy", (*account, *venue, *nowhere), "governor: me is not an address"),

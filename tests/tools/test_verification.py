@@ -17,8 +17,8 @@ from tools.verification import INDEX, Deployed, get_compiler_version, write_veri
 
 TOKEN, DEPLOYER = make_address("token"), make_address("deployer")
 VAULT_ARGUMENTS = encode(
-    ["address", "address", "address"],
-    [TOKEN, make_address("bridge"), make_address("escape hatch")],
+    ["address", "address", "address", "(uint32,uint64,uint64)"],
+    [TOKEN, make_address("bridge"), make_address("escape hatch"), (200_000, 86_400, 86_400)],
 )
 
 
