@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,12 +148,13 @@ def test_prepare__not_for_this_chain__names_it(
         prepare(provider, replace_file(venue, **change), blueprints, str(deployer.address))
 
 
-def test_describe_bond__base_fee_high__says_that_it_does_not_pay(provider):
-    with isolated():
-        for gwei, verdict in ((1, "half of it, 0.500000 ether, pays for"), (90, "DOES NOT PAY")):
-            provider.make_request("anvil_setNextBlockBaseFeePerGas", [hex(gwei * 10**9)])
-            provider.make_request("evm_mine", [])
-            assert verdict in describe_bond(provider, 10**18)
+@pytest.mark.parametrize(
+    ("gwei", "verdict"), [(1, "half of it, 0.500000 ether, pays for"), (90, "DOES NOT PAY for")]
+)
+def test_describe_bond__at_a_base_fee__says_whether_it_pays(gwei, verdict):
+    head = {"baseFeePerGas": hex(gwei * 10**9)}
+    node: Any = SimpleNamespace(make_request=lambda method, parameters: head)
+    assert verdict in describe_bond(node, 10**18)
 
 
 def test_prepare__test_token_on_mainnet__is_refused(provider, venue, blueprints, deployer):
