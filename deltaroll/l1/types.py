@@ -76,6 +76,17 @@ class BatchRemoved:
     challenger: Address
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the contracts hold after a block."""
+
+    head_hash: bytes
+    """Of the newest batch's header."""
+    queue_count: int
+    queue_hash: bytes
+    """The accumulator after the last message, zero before the first."""
+
+
 L1Event = MessageQueued | BatchSubmitted | BatchRemoved
 
 

@@ -21,6 +21,7 @@ from deltaroll.l1.types import (
     L1Event,
     MessageQueued,
     PostedChunk,
+    Tally,
 )
 from deltaroll.node.follower import Follower, compute_chain, compute_context
 from deltaroll.protocol.codec import encode_chunk
@@ -204,6 +205,7 @@ class FakeGateway:
         self.first_block = 0
         self.challenge_window = WINDOW
         self.interfere: Callable[[str], None] = lambda _: None
+        self.nodes = SimpleNamespace(turn=lambda: None)
         self.contracts = SimpleNamespace(
             inbox=FakeInbox(l1),
             bridge=SimpleNamespace(isClaimed=lambda index: index in l1.claimed),
@@ -226,6 +228,18 @@ class FakeGateway:
     def get_events(self, first: int, last: int) -> list[L1Event]:
         self.interfere("events")
         return [event for event in self.l1.events if first <= event.block <= last]
+
+    def get_tally(self, block: BlockRef) -> Tally:
+        self.interfere("tally")
+        if block not in [known.ref for known in self.l1.blocks]:
+            raise L1Error(f"L1: block {block.number} was replaced while it was read")
+        events = [event for event in self.l1.events if event.block <= block.number]
+        queue = [event for event in events if isinstance(event, MessageQueued)]
+        head = compute_chain(events)[-1]
+        return Tally(head.header_hash, len(queue), queue[-1].queue_hash if queue else ZERO_HASH)
+
+    def is_syncing(self) -> bool:
+        return False
 
     def get_chunks(self, submitted: BatchSubmitted) -> tuple[PostedChunk, ...]:
         self.interfere("chunks")
