@@ -8,6 +8,7 @@ Needed of a node: eth_getBlockByNumber, eth_getLogs,
 eth_getTransactionByHash, eth_call at the hash of a recent block, eth_syncing. No archive.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ LOG_RANGE = 5_000
 TAGS = ("safe", "finalized")
 NO_SUCH_BLOCK = ("not found", "unknown block", "not available", "not supported")
 """What nodes say that know no block by a tag."""
+SELECTOR = re.compile("0x([0-9a-f]{8})")
 HEAD_HASH_CALL = keccak(b"headHeaderHash()")[:4]
 QUEUE_COUNT_CALL = keccak(b"queueCount()")[:4]
 QUEUE_HASH_CALL = keccak(b"queueHash(uint64)")[:4]
@@ -163,6 +165,23 @@ class Gateway:
             count,
             self.call_at(block, self._bridge, last) if count else ZERO_HASH,
         )
+
+    def explain(self, text: str) -> str:
+        """Return the name of the contracts' error whose selector stands in what a node says, or
+        what it says.
+        """
+        found = (self._errors.get(selector) for selector in SELECTOR.findall(text))
+        return next((name for name in found if name is not None), text)
+
+    @cached_property
+    def _errors(self) -> dict[str, str]:
+        """Names of custom errors by selector."""
+        contracts = self.contracts
+        return {
+            keccak(error.selector.encode())[:4].hex(): error.name
+            for contract in (contracts.bridge, contracts.inbox, contracts.prover)
+            for error in contract.contract_type.errors
+        }
 
     def count_witnesses(self, block: BlockRef) -> int:
         """Return how many nodes have a block on their chain, by number and hash."""

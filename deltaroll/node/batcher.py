@@ -4,17 +4,28 @@ Its view of what is posted is its own follower's, derived from L1, so a removal,
 a restart needs no special case: the next batch starts after the newest honest one. Every batch is
 applied to that state before it is sent, signatures included: a batch that would cost the bond is
 never posted.
+
+A batch names the header that it goes on top of, and the inbox takes it on top of no other. So two
+postings of a batch can never both count, whoever sends them and however often. That header says in
+which L1 block its batch was mined, and the next batch cannot be made before that is known: one
+batch at a time is on its way, as large as L1 takes. Everything else that the account sends is on
+its way beside it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Event
+from time import monotonic
 
 import structlog
-from ape.api import AccountAPI, ReceiptAPI
 
 from deltaroll.l1.commitments import to_header_tuple
+from deltaroll.l1.gateway import L1Error
 from deltaroll.l1.types import Header, PostedChunk
+from deltaroll.node.alarms import Alarm
 from deltaroll.node.follower import Follower
+from deltaroll.node.journal import Call, Intent
+from deltaroll.node.sender import Mined, Sender
 from deltaroll.node.store import SealedChunk, Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import TransitionFault
@@ -32,17 +43,30 @@ MAX_CHUNKS = 256
 CHUNK_OVERHEAD = 256
 """ABI words and padding around a chunk."""
 CLOCK_BYTES = 5
+LANDING_SECONDS = 600
+"""A batch is not sent any more when L1 would refuse it this soon."""
+BATCH = "batch"
+POLL_SECONDS = 1.0
+SHORTEST_WAIT = 0.02
 
 
 class BatcherError(Exception):
-    """The batcher cannot go on: what it would post is wrong, or what is posted is not its own."""
+    """The batcher cannot go on: what it would post is wrong."""
+
+
+class StaleChunksError(BatcherError):
+    """The next chunk is too old for L1. It has to be sequenced again (`recovery.py`)."""
+
+
+class ForeignBatchError(BatcherError):
+    """L1 has a batch that is not of this store. The log has to go on from it (`recovery.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posting:
     """A batch that was sent and mined."""
 
-    receipt: ReceiptAPI
+    receipt: Mined
     header: Header
     chunks: tuple[SealedChunk, ...]
 
@@ -59,13 +83,20 @@ def select_chunks(store: Store, first: int) -> tuple[SealedChunk, ...]:
     return tuple(chunks)
 
 
+def get_chunks(store: Store, first: int, count: int) -> tuple[SealedChunk, ...]:
+    """Return chunks by number, those that there are."""
+    found = (store.get_chunk(number) for number in range(first, first + count))
+    return tuple(chunk for chunk in found if chunk is not None)
+
+
 class Batcher:
     """Posts for one sequencer with one L1 account."""
 
-    def __init__(self, store: Store, follower: Follower, account: AccountAPI) -> None:
+    def __init__(self, store: Store, follower: Follower, sender: Sender) -> None:
         self.store = store
         self.follower = follower
-        self.account = account
+        self.sender = sender
+        self._pause = Event()
 
     def find_next_chunk(self) -> int:
         """Return the first chunk that is not part of an honest batch.
@@ -75,7 +106,7 @@ class Batcher:
 
         Raises
         ------
-        BatcherError
+        ForeignBatchError
             When L1 has a batch that is not of this store.
         """
         chain = self.follower.chain
@@ -93,7 +124,9 @@ class Batcher:
             for posted in derived.chunks:
                 held = self.store.get_chunk(after)
                 if held is None or (held.data, held.signatures) != (posted.data, posted.signatures):
-                    raise BatcherError(f"batch {index} on L1 was not posted from this store")
+                    raise ForeignBatchError(
+                        f"batch {index} on L1 was not posted from this store"
+                    )
                 after += 1
             self.store.record_batch(derived.submitted.header_hash, index, first, after)
         return after
@@ -104,7 +137,7 @@ class Batcher:
         """Return what L1 will know about a chunk of a batch on top of `head`, its time apart."""
         return Context(
             domain=self.follower.gateway.domain,
-            l1_time=Timestamp(int.from_bytes(chunk.data[:CLOCK_BYTES], "big")),
+            l1_time=Timestamp(_get_clock(chunk)),
             queue_end=chunks[-1].queue_end,
             previous_base_fee=head.l1_base_fee,
             previous_blob_fee=head.l1_blob_fee,
@@ -139,47 +172,123 @@ class Batcher:
             state.rollback()
         return tuple(posted)
 
-    def post(self) -> Posting | None:
-        """Post one batch of what is sealed and not posted; None when there is nothing.
+    def step(self) -> Intent | None:
+        """Do what is due after a look at L1: see to what is on its way, or send the next batch.
+
+        Returns what is on its way then. The follower must just have been polled.
+
+        Raises
+        ------
+        BatcherError
+            When the head is fraudulent (it must be removed first), or a chunk is wrong.
+        L1Error
+            When the view is not one to act upon, or L1 would refuse the batch as of now.
+        """
+        head = self.follower.head
+        if head is None or self.follower.behind is not None:
+            raise L1Error(self.follower.behind or "L1: not polled yet")
+        self.sender.tick(head)
+        if self.follower.fraud is not None:
+            raise BatcherError("the head is fraudulent: it has to be removed first")
+        first = self.find_next_chunk()
+        chunks = select_chunks(self.store, first)
+        is_late = bool(chunks) and _get_clock(chunks[0]) + MAX_CLOCK_LAG < head.time + LANDING_SECONDS
+        self.sender.alarms.set(Alarm.STALE_CHUNKS, is_late, chunk=first)
+        waiting = [intent for intent in self.sender.open if intent.kind == BATCH]
+        key = self._compute_key()
+        current = next((intent for intent in waiting if intent.key == key), None)
+        if current is None and chunks and not is_late:
+            current = self.submit(chunks, self.compute_posted(chunks))
+        for intent in waiting:
+            # Under a head that is gone, of chunks that are: it would be paid for in vain.
+            if intent is not current or not chunks or is_late:
+                self.sender.cancel(intent)
+        if is_late:
+            raise StaleChunksError(
+                f"chunk {first}: its clock {_get_clock(chunks[0])} is too old for L1 at {head.time}"
+            )
+        return current if chunks else None
+
+    def post(self, patience: float = 120.0) -> Posting | None:
+        """Post one batch of what is sealed and not posted, and wait until it is mined; None when
+        there is nothing, or nothing to pay it with.
 
         The follower must have been polled and see no fraud.
 
         Raises
         ------
         BatcherError
-            When the head is fraudulent (it must be removed first), or a chunk is wrong.
+        L1Error
+            As `step` does; also when the batch is not mined within `patience` seconds. It stays on
+            its way.
         """
-        if self.follower.fraud is not None:
-            raise BatcherError("the head is fraudulent: it has to be removed first")
-        first = self.find_next_chunk()
-        chunks = select_chunks(self.store, first)
-        if not chunks:
+        intent = self.step()
+        if intent is None:
             return None
-        return self.submit(chunks, self.compute_posted(chunks))
+        end = monotonic() + patience
+        wait = SHORTEST_WAIT
+        while monotonic() < end:
+            self.sender.tick(self.follower.poll())
+            place = self._find_batch(intent)
+            mined = self.sender.find_mined(intent) if intent.mined_in is not None else None
+            if place is not None and mined is not None:
+                return self._describe(place, mined)
+            if place is None and mined is not None:
+                raise L1Error(f"L1: batch in {mined.hash} did not become the head")
+            self._pause.wait(wait)
+            wait = min(2 * wait, POLL_SECONDS)
+        raise L1Error(f"L1: a batch is not mined after {patience:.0f} s; it is still on its way")
 
-    def submit(self, chunks: Sequence[SealedChunk], posted: Sequence[PostedChunk]) -> Posting:
-        """Send a batch on top of the newest honest one and record what it carries."""
+    def submit(self, chunks: Sequence[SealedChunk], posted: Sequence[PostedChunk]) -> Intent | None:
+        """Send a batch on top of the newest honest one; None when nothing pays for it.
+
+        Raises
+        ------
+        L1Error
+            When L1 would refuse it as of now: nothing is sent.
+        """
         head = self.follower.chain[-1].submitted
         queue_end = chunks[-1].queue_end
-        first_clock = int.from_bytes(chunks[0].data[:CLOCK_BYTES], "big")
-        arguments = compute_submission(
-            head.header, self.follower, queue_end, first_clock + MAX_CLOCK_LAG, posted
-        )
+        deadline = _get_clock(chunks[0]) + MAX_CLOCK_LAG
+        arguments = compute_submission(head.header, self.follower, queue_end, deadline, posted)
         inbox = self.follower.gateway.contracts.inbox
-        receipt = inbox.submitBatch(arguments, sender=self.account)
-        after = chunks[-1].number + 1
-        self.follower.poll()
-        newest = self.follower.chain[-1].submitted
-        if newest.transaction != receipt.txn_hash:
-            raise BatcherError(f"batch in {receipt.txn_hash} did not become the head")
-        self.store.record_batch(newest.header_hash, newest.header.index, chunks[0].number, after)
-        log.info(
-            "batch_posted",
-            index=newest.header.index,
-            chunks=len(chunks),
-            gas=receipt.gas_used,
+        data = bytes(inbox.submitBatch.encode_input(arguments))
+        gas = self.sender.estimate(str(inbox.address), data)
+        intent = self.sender.submit(
+            BATCH, self._compute_key(), Call(str(inbox.address), data, gas)
         )
-        return Posting(receipt, newest.header, tuple(chunks))
+        if intent is not None:
+            log.info("batch_sent", index=head.header.index + 1, chunks=len(chunks), gas=gas)
+        return intent
+
+    def _find_batch(self, intent: Intent) -> int | None:
+        """Return the place of an intent's batch in the chain, None when it is not there."""
+        hashes = {attempt.hash for attempt in intent.attempts}
+        places = (
+            place
+            for place in range(len(self.follower.chain) - 1, 0, -1)
+            if self.follower.chain[place].submitted.transaction in hashes
+        )
+        return next(places, None)
+
+    def _describe(self, place: int, mined: Mined) -> Posting:
+        self.find_next_chunk()
+        submitted = self.follower.chain[place].submitted
+        after = self.store.get_next_chunk(submitted.header_hash)
+        count = submitted.header.chunk_count
+        chunks = () if after is None else get_chunks(self.store, after - count, count)
+        log.info("batch_posted", index=place, chunks=count, gas=mined.gas_used)
+        return Posting(mined, submitted.header, chunks)
+
+    def _compute_key(self) -> bytes:
+        """Return what a batch is known by: the header that it goes on top of, and how often what
+        follows has been sequenced anew."""
+        head = self.follower.chain[-1].submitted
+        return head.header_hash + self.store.rebases.to_bytes(4, "big")
+
+
+def _get_clock(chunk: SealedChunk) -> int:
+    return int.from_bytes(chunk.data[:CLOCK_BYTES], "big")
 
 
 def compute_submission(

@@ -67,6 +67,8 @@ class Store:
         last = self._connection.execute(
             "SELECT sequence, chain FROM log ORDER BY sequence DESC LIMIT 1"
         ).fetchone()
+        self.rebases = 0
+        """How often chunks that were sealed have been sequenced again."""
         self.next_sequence: int = 0 if last is None else last[0] + 1
         self._chain: bytes = ZERO_HASH if last is None else last[1]
 

@@ -14,6 +14,7 @@ from deltaroll.node.challenger import ChallengeError, Challenger, compute_chunk_
 from deltaroll.node.exits import ExitClaim, ExitError, find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.leaf import encode_globals
@@ -57,7 +58,9 @@ class Operator:
         self.lab = lab
         self.sequencer: Sequencer = lab.open_sequencer()
         self.batcher = Batcher(
-            self.sequencer.store, Follower(lab.venue.gateway), lab.venue.operator
+            self.sequencer.store,
+            Follower(lab.venue.gateway),
+            Sender(lab.venue.gateway, lab.venue.operator),
         )
 
     def take_in(self) -> None:
@@ -226,7 +229,7 @@ def test_challenge__l1_reorganised__follower_recovers_and_old_proof_fails_cleanl
     # | the block is reorganised away: an honest batch of the same index stands there | |
     # | | has not looked again: its proof is of a batch that does not count; nothing is sent |
     # | | looks again: no fraud, the honest state |
-    watcher = Challenger(Follower(lab.venue.gateway), lab.venue.watcher)
+    watcher = lab.watch()
     lie = lab.lie(lab.transfer(), twist=steal)
     honest = lab.lie(lab.transfer())
     _, lying = lab.judge(lie)
@@ -255,7 +258,7 @@ def test_challenge__removal_reorganised_away__proven_again(lab: Lab) -> None:
     # | operator posts a lie | proves it |
     # | the removal is reorganised away | looks again: the lie is back |
     # | | proves it again |
-    watcher = Challenger(Follower(lab.venue.gateway), lab.venue.watcher)
+    watcher = lab.watch()
     lie = lab.lie(lab.transfer(), twist=steal)
     _, posted = lab.judge(lie)
     lab.post(lie, posted)
@@ -288,7 +291,7 @@ def test_challenge__two_watchers__second_fails_cleanly(lab: Lab) -> None:
     lie = lab.lie(lab.transfer(), twist=steal)
     _, posted = lab.judge(lie)
     lab.post(lie, posted)
-    rival = Challenger(Follower(lab.venue.gateway), lab.venue.standby)
+    rival = lab.watch(lab.venue.standby)
     rival.follower.poll()
     lab.remove(Fault.WRONG_POST_ROOT)
     with pytest.raises(ChallengeError, match="the proof reverts"):
