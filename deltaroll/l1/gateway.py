@@ -58,7 +58,7 @@ HEAD_HASH_CALL = keccak(b"headHeaderHash()")[:4]
 QUEUE_COUNT_CALL = keccak(b"queueCount()")[:4]
 QUEUE_HASH_CALL = keccak(b"queueHash(uint64)")[:4]
 
-__all__ = ["ContradictionError", "Contracts", "Gateway", "L1Error", "MissingBlockError"]
+__all__ = ["Contracts", "ContradictionError", "Gateway", "L1Error", "MissingBlockError"]
 
 
 class MissingBlockError(L1Error):

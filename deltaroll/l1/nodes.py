@@ -52,8 +52,8 @@ class HttpNode:
             raise L1Error(f"L1: {rpc}: no JSON-RPC answer: {problem}") from problem
         if not isinstance(answer, dict) or ("error" not in answer and "result" not in answer):
             raise L1Error(f"L1: {rpc}: no JSON-RPC answer")
-        if (problem := answer.get("error")) is not None:
-            text = json.dumps(problem) if isinstance(problem, dict) else str(problem)
+        if (refusal := answer.get("error")) is not None:
+            text = json.dumps(refusal) if isinstance(refusal, dict) else str(refusal)
             raise L1Error(f"L1: {rpc}: {text}")
         return answer["result"]
 

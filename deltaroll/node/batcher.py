@@ -124,9 +124,7 @@ class Batcher:
             for posted in derived.chunks:
                 held = self.store.get_chunk(after)
                 if held is None or (held.data, held.signatures) != (posted.data, posted.signatures):
-                    raise ForeignBatchError(
-                        f"batch {index} on L1 was not posted from this store"
-                    )
+                    raise ForeignBatchError(f"batch {index} on L1 was not posted from this store")
                 after += 1
             self.store.record_batch(derived.submitted.header_hash, index, first, after)
         return after
@@ -192,7 +190,9 @@ class Batcher:
             raise BatcherError("the head is fraudulent: it has to be removed first")
         first = self.find_next_chunk()
         chunks = select_chunks(self.store, first)
-        is_late = bool(chunks) and _get_clock(chunks[0]) + MAX_CLOCK_LAG < head.time + LANDING_SECONDS
+        is_late = (
+            bool(chunks) and _get_clock(chunks[0]) + MAX_CLOCK_LAG < head.time + LANDING_SECONDS
+        )
         self.sender.alarms.set(Alarm.STALE_CHUNKS, is_late, chunk=first)
         waiting = [intent for intent in self.sender.open if intent.kind == BATCH]
         key = self._compute_key()
@@ -254,9 +254,7 @@ class Batcher:
         inbox = self.follower.gateway.contracts.inbox
         data = bytes(inbox.submitBatch.encode_input(arguments))
         gas = self.sender.estimate(str(inbox.address), data)
-        intent = self.sender.submit(
-            BATCH, self._compute_key(), Call(str(inbox.address), data, gas)
-        )
+        intent = self.sender.submit(BATCH, self._compute_key(), Call(str(inbox.address), data, gas))
         if intent is not None:
             log.info("batch_sent", index=head.header.index + 1, chunks=len(chunks), gas=gas)
         return intent

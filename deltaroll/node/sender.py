@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import structlog
 from ape.api import AccountAPI
@@ -137,7 +138,10 @@ class Sender:
                     hexstr=receipt["blockHash"]
                 )
                 mined = Mined(
-                    attempt.hash, block, int(receipt["gasUsed"], 16), int(receipt["status"], 16) == 1
+                    attempt.hash,
+                    block,
+                    int(receipt["gasUsed"], 16),
+                    int(receipt["status"], 16) == 1,
                 )
             except (KeyError, TypeError, ValueError, MissingBlockError):
                 # Of another branch, or no receipt at all.
@@ -426,13 +430,13 @@ class Sender:
 
     # Asking
 
-    def _ask(self, method: str, *parameters: object) -> object:
+    def _ask(self, method: str, *parameters: object) -> Any:
         return self.gateway.nodes.request(method, list(parameters))
 
     def _ask_number(self, method: str, *parameters: object) -> int:
         answer = self._ask(method, *parameters)
         try:
-            return int(answer, 16)  # type: ignore[call-overload, no-any-return]
+            return int(answer, 16)
         except (TypeError, ValueError) as problem:
             raise L1Error(f"L1: {method}: no number: {answer!r}") from problem
 

@@ -11,8 +11,8 @@ from deltaroll.l1.types import PostedChunk
 from deltaroll.node.alarms import Alarm
 from deltaroll.node.batcher import (
     CHUNK_OVERHEAD,
-    MAX_BATCH_BYTES,
     LANDING_SECONDS,
+    MAX_BATCH_BYTES,
     MAX_CHUNKS,
     Batcher,
     BatcherError,
