@@ -135,7 +135,7 @@ class Batcher:
         """Return what L1 will know about a chunk of a batch on top of `head`, its time apart."""
         return Context(
             domain=self.follower.gateway.domain,
-            l1_time=Timestamp(_get_clock(chunk)),
+            l1_time=Timestamp(get_clock(chunk)),
             queue_end=chunks[-1].queue_end,
             previous_base_fee=head.l1_base_fee,
             previous_blob_fee=head.l1_blob_fee,
@@ -190,9 +190,7 @@ class Batcher:
             raise BatcherError("the head is fraudulent: it has to be removed first")
         first = self.find_next_chunk()
         chunks = select_chunks(self.store, first)
-        is_late = (
-            bool(chunks) and _get_clock(chunks[0]) + MAX_CLOCK_LAG < head.time + LANDING_SECONDS
-        )
+        is_late = bool(chunks) and is_stale(chunks[0], head.time)
         self.sender.alarms.set(Alarm.STALE_CHUNKS, is_late, chunk=first)
         waiting = [intent for intent in self.sender.open if intent.kind == BATCH]
         key = self._compute_key()
@@ -205,7 +203,7 @@ class Batcher:
                 self.sender.cancel(intent)
         if is_late:
             raise StaleChunksError(
-                f"chunk {first}: its clock {_get_clock(chunks[0])} is too old for L1 at {head.time}"
+                f"chunk {first}: its clock {get_clock(chunks[0])} is too old for L1 at {head.time}"
             )
         return current if chunks else None
 
@@ -249,7 +247,7 @@ class Batcher:
         """
         head = self.follower.chain[-1].submitted
         queue_end = chunks[-1].queue_end
-        deadline = _get_clock(chunks[0]) + MAX_CLOCK_LAG
+        deadline = get_clock(chunks[0]) + MAX_CLOCK_LAG
         arguments = compute_submission(head.header, self.follower, queue_end, deadline, posted)
         inbox = self.follower.gateway.contracts.inbox
         data = bytes(inbox.submitBatch.encode_input(arguments))
@@ -285,7 +283,13 @@ class Batcher:
         return head.header_hash + self.store.rebases.to_bytes(4, "big")
 
 
-def _get_clock(chunk: SealedChunk) -> int:
+def is_stale(chunk: SealedChunk, time: int) -> bool:
+    """Return whether a chunk can no longer be counted on to land at an L1 time, or soon after."""
+    return get_clock(chunk) + MAX_CLOCK_LAG < time + LANDING_SECONDS
+
+
+def get_clock(chunk: SealedChunk) -> int:
+    """Return the time of a chunk."""
     return int.from_bytes(chunk.data[:CLOCK_BYTES], "big")
 
 

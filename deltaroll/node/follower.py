@@ -175,8 +175,8 @@ class Follower:
     """The state as of the newest honest batch, and the first fraud after it if there is one.
 
     A view is taken over only when it adds up: the events up to a block give the very hashes that
-    the contracts hold after that block, asked for by its hash. An answer of another node, of another
-    branch or of one that lags fails that and is asked for again.
+    the contracts hold after that block, asked for by its hash. An answer of another node, of
+    another branch or of one that lags fails that and is asked for again.
     """
 
     def __init__(
