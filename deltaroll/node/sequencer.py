@@ -4,7 +4,7 @@ Everything from outside becomes a log entry first; the live state, the book and 
 functions of the log. Callers acknowledge nothing before `flush` has returned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -13,6 +13,7 @@ import structlog
 from deltaroll.engine.matching import Execution, MatchingEngine
 from deltaroll.node.builder import ChunkBuilder
 from deltaroll.node.entries import (
+    AdoptedChunk,
     CancelAllEntry,
     CancelEntry,
     ClockEntry,
@@ -24,6 +25,7 @@ from deltaroll.node.entries import (
     ObserveEntry,
     OrderEntry,
     PokeEntry,
+    RebaseEntry,
     SealEntry,
     SurfaceEntry,
     TransferEntry,
@@ -81,6 +83,7 @@ from deltaroll.protocol.state import State, reset_meter
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    Context,
     DataFee,
     Distress,
     Expiry,
@@ -116,6 +119,14 @@ LEAST_DATA_FEE = 300
 within ten batches, and a fee that was legal when it was set would not be when it is posted."""
 
 
+FOREVER = 1 << 63
+"""After every sequence number."""
+
+
+class _SealedError(Exception):
+    """The chunk with which a part of the log ends has been sealed."""
+
+
 class RejectedError(Exception):
     """A request that was refused; nothing has changed. The message names field, value and rule."""
 
@@ -133,6 +144,27 @@ class Receipt:
     clock: Timestamp
     execution: Execution | None = None
     fault: Fault = Fault.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An entry of the log and what came of it."""
+
+    sequence: int
+    entry: Entry
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What L1 holds, as a log that goes on from there has to know it."""
+
+    chunk: int
+    """Our chunks before this one are on L1, or can still come there."""
+    levels: tuple[int, ...] = ()
+    messages: tuple[MessageEntry, ...] = ()
+    adopted: tuple[AdoptedChunk, ...] = ()
+    """Chunks of others after those; with fee levels and messages as `RebaseEntry` has them."""
 
 
 def validate_range(name: str, value: int, low: int, bits: int) -> None:
@@ -259,13 +291,22 @@ class Sequencer:
         StoreError
             When the log is damaged, or does not reproduce the chunks that were sealed from it.
         """
-        self.state = State()
         self.store = store
         self.domain = domain
         self._replaying = False
-        self._builder = ChunkBuilder(self.state, domain, self._on_seal)
-        self.engine = MatchingEngine(self._builder)
+        self._reset()
         self._replay()
+
+    def _reset(self) -> None:
+        self.state = State()
+        self._builder = ChunkBuilder(self.state, self.domain, self._on_seal)
+        self.engine = MatchingEngine(self._builder)
+        self._sequence = 0
+        """Of the entry that is applied."""
+        self._sealed_in: list[int] = []
+        """The entry in which each chunk was sealed."""
+        self._last_chunk: int | None = None
+        """A chunk whose seal ends what is applied."""
 
     @property
     def clock(self) -> Timestamp:
@@ -488,6 +529,31 @@ class Sequencer:
         if not self._builder.is_empty:
             self._process(SealEntry())
 
+    def rebase(self, base: Base) -> list[Applied]:
+        """Undo the chunks that L1 will not hold and go on from what it does.
+
+        Returns the entries that are undone with what came of them, in order: they have to be
+        applied anew. Nothing of it is durable before `flush`, and then all of it.
+
+        Raises
+        ------
+        StoreError
+            When the log cannot be replayed. This sequencer is of no use then.
+        """
+        self.store.flush()
+        at = self._sealed_in[base.chunk - 1] if base.chunk else -1
+        undone: list[Applied] = []
+        self._reset()
+        self._replay(on_applied=undone.append)
+        entry = RebaseEntry(
+            base.chunk, at, list(base.levels), list(base.messages), list(base.adopted)
+        )
+        sequence = self.store.append(encode_entry(entry))
+        self.store.rewind(sequence, base.chunk)
+        self._reset()
+        self._replay(pending=(sequence, entry))
+        return [one for one in undone if one.sequence >= at]
+
     def flush(self) -> None:
         """Make everything so far durable: only now may it be acknowledged."""
         self.store.flush()
@@ -529,6 +595,7 @@ class Sequencer:
 
     def _apply(self, sequence: int, entry: Entry) -> Receipt:
         """Do what an entry says; the same entry on the same state does the same, always."""
+        self._sequence = sequence
         execution: Execution | None = None
         fault = Fault.NONE
         match entry:
@@ -570,6 +637,8 @@ class Sequencer:
                 fault = self._apply_message(entry)
             case SealEntry():
                 self._builder.cut()
+            case RebaseEntry():
+                self._apply_rebase(entry)
         return Receipt(sequence, self.clock, execution, fault)
 
     def _execute(
@@ -661,22 +730,108 @@ class Sequencer:
         faults = [self._execute(mark, ()) for mark in marks]
         return Fault.NONE in faults
 
+    def _apply_rebase(self, entry: RebaseEntry) -> None:
+        state = self.state
+        for index in [one for one in state.messages if one >= state.globals.queue_index]:
+            del state.messages[index]
+        for message in entry.messages:
+            state.messages[message.index] = to_message(message)
+        if entry.levels:
+            base_fee, blob_fee = entry.levels
+            state.globals = replace(state.globals, base_fee_level=base_fee, blob_fee_level=blob_fee)
+        for chunk in entry.adopted:
+            context = Context(
+                domain=self.domain,
+                l1_time=Timestamp(chunk.l1_time),
+                queue_end=chunk.queue_end,
+                previous_base_fee=chunk.previous_base_fee,
+                previous_blob_fee=chunk.previous_blob_fee,
+                is_first=chunk.is_first,
+                is_last=chunk.is_last,
+            )
+            self._builder.adopt(chunk.data, chunk.signatures, context)
+        self.engine.catch_up()
+
     def _on_seal(self, chunk: SealedChunk) -> None:
+        self._sealed_in.append(self._sequence)
         if not self._replaying:
             self.store.seal(chunk)
             return
         held = self.store.get_chunk(chunk.number)
         if held != chunk:
             raise StoreError(f"store: replaying the log does not reproduce chunk {chunk.number}")
+        if chunk.number == self._last_chunk:
+            raise _SealedError
 
-    def _replay(self) -> None:
+    def _replay(
+        self,
+        pending: tuple[int, RebaseEntry] | None = None,
+        on_applied: Callable[[Applied], None] = lambda _: None,
+    ) -> None:
+        """Apply what the log still says; with `pending`, an entry that is not durable yet and takes
+        back some of that."""
         self._replaying = True
+        parts = iter(compute_parts(self.store, pending))
+        part = next(parts)
         for sequence, encoding in self.store.iterate_entries():
+            while part.after <= sequence:
+                part = next(parts)
+            if sequence < part.first:
+                continue
             try:
                 entry = decode_entry(encoding)
             except msgspec.DecodeError as problem:
                 raise StoreError(f"store: log entry {sequence}: {problem}") from problem
-            self._apply(sequence, entry)
+            self._last_chunk = part.last_chunk if sequence == part.after - 1 else None
+            try:
+                on_applied(Applied(sequence, entry, self._apply(sequence, entry)))
+            except _SealedError:
+                self._builder.discard()
+                self.engine.catch_up()
+            self._last_chunk = None
         self._replaying = False
-        if self._builder.number != self.store.count_chunks():
+        if pending is not None:
+            if self._builder.number != pending[1].chunk:
+                raise StoreError(f"store: no way back to chunk {pending[1].chunk}")
+            self._apply(*pending)
+        elif self._builder.number != self.store.count_chunks():
             raise StoreError("store: there are chunks that the log does not explain")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Entries of the log that still count: from `first` up to, not with, `after`."""
+
+    first: int
+    after: int
+    last_chunk: int | None = None
+    """The last entry counts up to the seal of this chunk."""
+
+
+def compute_parts(store: Store, pending: tuple[int, RebaseEntry] | None) -> list[Part]:
+    """Return what rebases have left of a log, in order.
+
+    Raises
+    ------
+    StoreError
+        When an entry that should be a rebase is none.
+    """
+    rebases: list[tuple[int, RebaseEntry]] = [] if pending is None else [pending]
+    for sequence, encoding in store.iterate_rebases():
+        try:
+            entry = decode_entry(encoding)
+        except msgspec.DecodeError as problem:
+            raise StoreError(f"store: log entry {sequence}: {problem}") from problem
+        if not isinstance(entry, RebaseEntry):
+            raise StoreError(f"store: log entry {sequence} is no rebase")
+        rebases.append((sequence, entry))
+    parts: list[Part] = []
+    start = 0
+    for sequence, entry in sorted(rebases, key=lambda one: one[0]):
+        parts.append(Part(start, sequence))
+        while parts and parts[-1].first > entry.at:
+            parts.pop()
+        if parts:
+            parts[-1] = Part(parts[-1].first, entry.at + 1, entry.chunk - 1)
+        start = sequence
+    return [*parts, Part(start, FOREVER)]
