@@ -159,6 +159,7 @@ def rebase(sequencer: Sequencer, follower: Follower, obstacle: Obstacle) -> Repo
     undone = sequencer.rebase(base)
     floor = follower.head.time - MAX_CLOCK_LAG + CLOCK_RESERVE
     reverted: list[Reverted] = []
+    sequencer.set_clock(floor)
     for one in undone:
         reason = _apply_again(sequencer, one, floor, follower.state.messages)
         if reason is not None:
