@@ -9,17 +9,21 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import (
+    get_view_policy,
+    l1_options,
     load_deployment,
     once_option,
+    open_sender,
     plain_errors,
     registry_option,
     unlock,
     watch,
 )
 from deltaroll.logs import configure_logs
-from deltaroll.node.batcher import Batcher
+from deltaroll.node.batcher import Batcher, PendingError, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import tell
+from deltaroll.node.recovery import Recovery
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
@@ -39,6 +43,14 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
 @account_option()
 @registry_option
 @once_option
+@l1_options
+@click.option(
+    "--depth",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Blocks on top of a queue message before it is taken in.",
+)
 @click.option(
     "--store",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -67,18 +79,23 @@ def cli(
     store: Path,
     requests: BinaryIO | None,
     port: int | None,
+    depth: int,
+    urls: tuple[str, ...],
+    max_fee: int | None,
+    journal: Path | None,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
     if once and port is not None:
         raise click.UsageError("--listen: with --once nobody would be served")
     configure_logs("info")
-    _, gateway = load_deployment(provider, registry)
+    _, gateway = load_deployment(provider, registry, urls)
     inbox = gateway.contracts.inbox
     unlock(account)
     if inbox.bondOf(account).amount == 0:
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
-    follower = Follower(gateway)
+    follower = Follower(gateway, get_view_policy(provider))
+    recovery = Recovery(follower)
     with ExitStack() as stack:
         thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
         stack.callback(thread.close)
@@ -86,15 +103,35 @@ def cli(
         # answered.
         posted = Store(store, gateway.domain)
         stack.callback(posted.close)
-        batcher = Batcher(posted, follower, account)
+        sender = open_sender(gateway, account, journal, max_fee)
+        stack.callback(sender.close)
+        batcher = Batcher(posted, follower, sender)
 
         def take_in() -> None:
             follower.poll()
-            thread.call(lambda sequencer: tell(sequencer, follower))
+            thread.call(lambda sequencer: tell(sequencer, follower, depth))
 
         def seal(sequencer: Sequencer) -> None:
             sequencer.seal()
             sequencer.flush()
+            report = recovery.check(sequencer)
+            if report is None:
+                return
+            click.echo(
+                f"{report.obstacle.value}: sequenced {report.entries} entries again from chunk "
+                f"{report.chunk}, {len(report.reverted)} came out otherwise",
+                err=True,
+            )
+            sequencer.seal()
+            sequencer.flush()
+
+        def post_one() -> Posting | None:
+            try:
+                return batcher.post() if once else batcher.post(interval)
+            except PendingError:
+                if once:
+                    raise
+                return None
 
         def post() -> None:
             take_in()
@@ -103,7 +140,7 @@ def cli(
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
-            while (posting := batcher.post()) is not None:
+            while (posting := post_one()) is not None:
                 click.echo(
                     f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
                     f"{posting.receipt.gas_used} gas",

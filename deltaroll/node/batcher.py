@@ -54,6 +54,10 @@ class BatcherError(Exception):
     """The batcher cannot go on: what it would post is wrong."""
 
 
+class PendingError(L1Error):
+    """A transaction is on its way and not mined yet."""
+
+
 class StaleChunksError(BatcherError):
     """The next chunk is too old for L1. It has to be sequenced again (`recovery.py`)."""
 
@@ -217,8 +221,9 @@ class Batcher:
         ------
         BatcherError
         L1Error
-            As `step` does; also when the batch is not mined within `patience` seconds. It stays on
-            its way.
+            As `step` does.
+        PendingError
+            When the batch is not mined within `patience` seconds. It stays on its way.
         """
         intent = self.step()
         if intent is None:
@@ -235,7 +240,7 @@ class Batcher:
                 raise L1Error(f"L1: batch in {mined.hash} did not become the head")
             self._pause.wait(wait)
             wait = min(2 * wait, POLL_SECONDS)
-        raise L1Error(f"L1: a batch is not mined after {patience:.0f} s; it is still on its way")
+        raise PendingError(f"L1: a batch is not mined after {patience:.0f} s; it is on its way")
 
     def submit(self, chunks: Sequence[SealedChunk], posted: Sequence[PostedChunk]) -> Intent | None:
         """Send a batch on top of the newest honest one; None when nothing pays for it.

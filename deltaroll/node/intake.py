@@ -21,21 +21,24 @@ def take_in(sequencer: Sequencer, follower: Follower) -> None:
     tell(sequencer, follower)
 
 
-def tell(sequencer: Sequencer, follower: Follower) -> None:
+def tell(sequencer: Sequencer, follower: Follower, depth: int = 0) -> None:
     """Tell the sequencer what L1 said when the follower last looked: its time, what it asks for
     data, then each new message of the queue.
 
-    A message is consumed as soon as it is on the L1 head. Should L1 reorganise it away, the batch
-    that carries it cannot land: the inbox compares the queue's hash.
+    A message is consumed as soon as it is `depth` blocks below the L1 head. Should L1 reorganise it
+    away all the same, the batch that carries it cannot land: see `recovery.py`. On a view that is
+    not to be trusted nothing is taken in.
     """
-    if follower.head is not None:
-        sequencer.set_clock(follower.head.time)
+    if follower.behind is not None or follower.head is None:
+        return
+    sequencer.set_clock(follower.head.time)
     level = follower.state.globals.base_fee_level
     if is_fee_due(sequencer.state, level) and has_small_backlog(sequencer, follower):
         sequencer.set_data_fee(level)
-    messages = follower.state.messages
-    for index in range(sequencer.state.globals.queue_index, len(messages)):
-        sequencer.consume_message(index, messages[index])
+    for event in follower.queue[sequencer.state.globals.queue_index :]:
+        if event.block + depth > follower.head.number:
+            break
+        sequencer.consume_message(event.index, event.message)
     sequencer.flush()
 
 
