@@ -22,8 +22,7 @@ from deltaroll.cli import (
 from deltaroll.logs import configure_logs
 from deltaroll.node.batcher import Batcher, PendingError, Posting
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import tell
-from deltaroll.node.recovery import Recovery
+from deltaroll.node.operator import Operator
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
@@ -95,7 +94,6 @@ def cli(
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
     follower = Follower(gateway, get_view_policy(provider))
-    recovery = Recovery(follower)
     with ExitStack() as stack:
         thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
         stack.callback(thread.close)
@@ -107,23 +105,7 @@ def cli(
         stack.callback(sender.close)
         batcher = Batcher(posted, follower, sender)
 
-        def take_in() -> None:
-            follower.poll()
-            thread.call(lambda sequencer: tell(sequencer, follower, depth))
-
-        def seal(sequencer: Sequencer) -> None:
-            sequencer.seal()
-            sequencer.flush()
-            report = recovery.check(sequencer)
-            if report is None:
-                return
-            click.echo(
-                f"{report.obstacle.value}: sequenced {report.entries} entries again from chunk "
-                f"{report.chunk}, {len(report.reverted)} came out otherwise",
-                err=True,
-            )
-            sequencer.seal()
-            sequencer.flush()
+        operator = Operator(thread, batcher, depth)
 
         def post_one() -> Posting | None:
             try:
@@ -133,9 +115,14 @@ def cli(
                     raise
                 return None
 
-        def post() -> None:
-            take_in()
-            thread.call(seal)
+        def look() -> None:
+            report = operator.prepare()
+            if report is not None:
+                click.echo(
+                    f"{report.obstacle.value}: sequenced {report.entries} entries again from "
+                    f"chunk {report.chunk}, {len(report.reverted)} came out otherwise",
+                    err=True,
+                )
             if follower.fraud is not None:
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
@@ -147,10 +134,10 @@ def cli(
                     err=True,
                 )
 
-        take_in()
+        operator.take_in()
         if port is not None:
             stack.callback(listen(thread, port).close)
         for line in requests or ():
             if line.strip():
                 click.echo(thread.answer(line).decode())
-        watch(post, once, interval)
+        watch(look, once, interval)
