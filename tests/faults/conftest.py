@@ -46,6 +46,7 @@ def proxy(chain: Chain) -> Iterator[Proxy]:
 @pytest.fixture
 def rig(base: Base, chain: Chain, proxy: Proxy, tmp_path: Path) -> Iterator[Rig]:
     rig = Rig(base, chain, proxy, tmp_path)
-    rig.turn()
+    # The base's messages are posted.
+    rig.turn(2)
     yield rig
     rig.close()

@@ -247,6 +247,7 @@ class Rig:
     elapsed: float = 0.0
 
     def __post_init__(self) -> None:
+        self.start_block = int(self.chain.head["number"], 16)
         self.node = self.start()
 
     def get_elapsed(self) -> float:
@@ -300,15 +301,15 @@ class Rig:
         """Those of them that were paid for in vain."""
         address = str((account or self.base.operator).address).lower()
         reverted = 0
-        for number in range(self.base.first_block, int(self.chain.head["number"], 16) + 1):
+        for number in range(self.start_block, int(self.chain.head["number"], 16) + 1):
             for sent in self.chain("eth_getBlockByNumber", hex(number), True)["transactions"]:
                 receipt = self.chain("eth_getTransactionReceipt", sent["hash"])
                 reverted += sent["from"] == address and int(receipt["status"], 16) == 0
         return reverted
 
     def check(self, max_turns: int = 8) -> None:
-        """Within some blocks, and without a hand, L1 holds everything once and in order, and nothing
-        was paid in vain."""
+        """Within some blocks, and without a hand, L1 holds everything once and in order, and
+        nothing was paid in vain."""
         for _ in range(max_turns):
             self.turn()
             if self.is_done():
