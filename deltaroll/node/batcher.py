@@ -100,6 +100,8 @@ class Batcher:
         self.store = store
         self.follower = follower
         self.sender = sender
+        self.blocked: str | None = None
+        """Why nothing may be posted at the moment although L1 would take it."""
         self._pause = Event()
 
     def find_next_chunk(self) -> int:
@@ -190,10 +192,14 @@ class Batcher:
         if head is None or self.follower.behind is not None:
             raise L1Error(self.follower.behind or "L1: not polled yet")
         self.sender.tick(head)
+        if self.blocked is not None:
+            raise L1Error(f"nothing is posted: {self.blocked}")
         if self.follower.fraud is not None:
             raise BatcherError("the head is fraudulent: it has to be removed first")
         first = self.find_next_chunk()
         chunks = select_chunks(self.store, first)
+        if chunks and chunks[-1].queue_end > len(self.follower.queue):
+            raise L1Error(f"L1: no message {chunks[-1].queue_end - 1}: it was there before")
         is_late = bool(chunks) and is_stale(chunks[0], head.time)
         self.sender.alarms.set(Alarm.STALE_CHUNKS, is_late, chunk=first)
         waiting = [intent for intent in self.sender.open if intent.kind == BATCH]

@@ -45,7 +45,11 @@ class Operator:
         where it could not land. Returns what that came to.
         """
         self.take_in()
-        return self.desk.call(self._seal)
+        report = self.desk.call(self._seal)
+        obstacle = self.recovery.obstacle
+        # On the same bytes with another message L1 would go one way and the sequencer another.
+        self.batcher.blocked = None if obstacle is None else obstacle.value
+        return report
 
     def _seal(self, sequencer: Sequencer) -> Report | None:
         sequencer.seal()

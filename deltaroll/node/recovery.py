@@ -14,6 +14,7 @@ from enum import Enum
 
 import structlog
 
+from deltaroll.l1.commitments import compute_queue_hash
 from deltaroll.node.batcher import is_stale
 from deltaroll.node.entries import (
     AdoptedChunk,
@@ -41,6 +42,7 @@ from deltaroll.node.sequencer import Applied, Base, Receipt, RejectedError, Sequ
 from deltaroll.node.store import Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
+from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.transition import compute_fee_level
 from deltaroll.protocol.types import AccountId, Kind, MarketId, Message, SlotId
 
@@ -91,7 +93,11 @@ class Recovery:
         a branch that is gone in a moment costs nothing."""
         self.follower = follower
         self.patience = patience
-        self._since: tuple[Obstacle, int] | None = None
+        self.obstacle: Obstacle | None = None
+        """What stands in the way as of the last check: until it is gone nothing may be posted."""
+        self._since = 0
+        self._hashes: list[bytes] = []
+        """The queue's accumulator after each message, as the sequencer has consumed them."""
 
     def check(self, sequencer: Sequencer) -> Report | None:
         """Rebase the sequencer if it has to be; durable when this returns.
@@ -102,60 +108,78 @@ class Recovery:
         head = self.follower.head
         if head is None or self.follower.behind is not None or self.follower.fraud is not None:
             return None
-        obstacle = find_obstacle(sequencer, self.follower)
+        agreed = self.count_agreed(sequencer)
+        obstacle = find_obstacle(sequencer, self.follower, agreed)
+        if obstacle != self.obstacle:
+            self._since = head.number
+        self.obstacle = obstacle
         if obstacle is None:
-            self._since = None
             return None
-        if self._since is None or self._since[0] != obstacle:
-            self._since = (obstacle, head.number)
-        if obstacle != Obstacle.STALE_CHUNK and head.number < self._since[1] + self.patience:
+        if obstacle != Obstacle.STALE_CHUNK and head.number < self._since + self.patience:
             return None
-        self._since = None
-        return rebase(sequencer, self.follower, obstacle)
+        report = rebase(sequencer, self.follower, obstacle, agreed)
+        self.obstacle = None
+        self._hashes.clear()
+        return report
+
+    def count_agreed(self, sequencer: Sequencer) -> int:
+        """Return how many messages were consumed as L1's queue has them now."""
+        hashes = self._hashes
+        for index in range(len(hashes), sequencer.state.globals.queue_index):
+            previous = hashes[-1] if hashes else ZERO_HASH
+            hashes.append(compute_queue_hash(previous, sequencer.state.messages[index]))
+        known = self.follower.queue_hashes
+        if not hashes or known.get(len(hashes) - 1) == hashes[-1]:
+            return len(hashes)
+        return next(index for index, value in enumerate(hashes) if known.get(index) != value)
 
 
-def count_shared(store: Store, chain: Sequence[Derived]) -> tuple[int, int, int]:
+def count_shared(store: Store, chain: Sequence[Derived], agreed: int) -> tuple[int, int, int]:
     """Return how many of a store's chunks L1 holds, and the place of the first chunk that is not
     one of them: of its batch, and in it. The place is the chain's end when there is none.
+
+    A chunk is the same when its bytes are and it consumes the same messages, of which `agreed` are.
     """
     known = len(chain) - 1
     number: int | None = None
     while known > 0:
         number = store.get_next_chunk(chain[known].submitted.header_hash)
-        if number is not None:
+        if number is not None and chain[known].submitted.header.queue_end <= agreed:
             break
+        number = None
         known -= 1
     count = number or 0
     for place in range(known + 1, len(chain)):
         for offset, posted in enumerate(chain[place].chunks):
             held = store.get_chunk(count)
-            if held is None or (held.data, held.signatures) != (posted.data, posted.signatures):
+            if (
+                held is None
+                or (held.data, held.signatures) != (posted.data, posted.signatures)
+                or held.queue_end > agreed
+            ):
                 return count, place, offset
             count += 1
     return count, len(chain), 0
 
 
-def find_obstacle(sequencer: Sequencer, follower: Follower) -> Obstacle | None:
+def find_obstacle(sequencer: Sequencer, follower: Follower, agreed: int) -> Obstacle | None:
     """Return why what is sequenced cannot come to L1, None when it can."""
-    store = sequencer.store
     assert follower.head is not None
-    count, place, _ = count_shared(store, follower.chain)
+    count, place, _ = count_shared(sequencer.store, follower.chain, agreed)
     if place < len(follower.chain):
         return Obstacle.FOREIGN_BATCH
-    posted = follower.state.globals.queue_index
-    for index in range(posted, sequencer.state.globals.queue_index):
-        if follower.state.messages.get(index) != sequencer.state.messages[index]:
-            return Obstacle.LOST_MESSAGE
-    chunk = store.get_chunk(count)
+    if agreed < sequencer.state.globals.queue_index:
+        return Obstacle.LOST_MESSAGE
+    chunk = sequencer.store.get_chunk(count)
     if chunk is not None and is_stale(chunk, follower.head.time):
         return Obstacle.STALE_CHUNK
     return None
 
 
-def rebase(sequencer: Sequencer, follower: Follower, obstacle: Obstacle) -> Report:
+def rebase(sequencer: Sequencer, follower: Follower, obstacle: Obstacle, agreed: int) -> Report:
     """Take a sequencer to what L1 holds and sequence again what followed."""
     assert follower.head is not None
-    base = compute_base(sequencer.store, follower)
+    base = compute_base(sequencer.store, follower, agreed)
     undone = sequencer.rebase(base)
     floor = follower.head.time - MAX_CLOCK_LAG + CLOCK_RESERVE
     reverted: list[Reverted] = []
@@ -177,10 +201,10 @@ def rebase(sequencer: Sequencer, follower: Follower, obstacle: Obstacle) -> Repo
     return Report(obstacle, base.chunk, len(undone), tuple(reverted))
 
 
-def compute_base(store: Store, follower: Follower) -> Base:
+def compute_base(store: Store, follower: Follower, agreed: int) -> Base:
     """Return what L1 holds: chunks of a store, then those of others."""
     chain = follower.chain
-    count, first, start = count_shared(store, chain)
+    count, first, start = count_shared(store, chain, agreed)
     if first == len(chain):
         return Base(count)
     before, header = chain[first - 1].globals, chain[first - 1].submitted.header

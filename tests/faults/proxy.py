@@ -38,7 +38,7 @@ class Upstream:
 
     def ask(self, method: str, parameters: Sequence[Any]) -> Any:
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
-        answer = self._session.post(self.url, json=request, timeout=30).json()
+        answer = self._session.post(self.url, json=request, timeout=10).json()
         if "error" in answer:
             raise RpcError(answer["error"]["message"], answer["error"]["code"])
         return answer["result"]
