@@ -31,7 +31,7 @@ class Call:
     """What is sent."""
 
     target: str
-    data: bytes
+    data: bytes = field(repr=False)
     gas: int
     """Most that it may use."""
     value: int = 0
@@ -56,8 +56,8 @@ class Attempt:
     """One signed transaction."""
 
     hash: str
-    raw: bytes
-    content: bytes
+    raw: bytes = field(repr=False)
+    content: bytes = field(repr=False)
     """Of the call that it carries."""
     fees: Fees
 

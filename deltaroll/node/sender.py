@@ -287,7 +287,9 @@ class Sender:
         if not intent.attempts or sent_in is None:
             # Written down, and then the process ended or L1 took it back.
             self._sent_in[intent.number] = head.number
-            if intent.attempts and intent.attempts[-1].content == intent.call.content:
+            if self._is_in_vain(intent):
+                self.cancel(intent)
+            elif intent.attempts and intent.attempts[-1].content == intent.call.content:
                 self._broadcast(intent)
             else:
                 self._raise_fees(intent)
@@ -297,6 +299,14 @@ class Sender:
         elif self._ask("eth_getTransactionByHash", intent.attempts[-1].hash) is None:
             log.warning("transaction_dropped", kind=intent.kind, nonce=intent.nonce)
             self._broadcast(intent)
+
+    def _is_in_vain(self, intent: Intent) -> bool:
+        """Return whether L1 would refuse what was sent once and may be sent again."""
+        try:
+            self.estimate(intent.call.target, intent.call.data, intent.call.value)
+        except RefusedError:
+            return True
+        return False
 
     def _sign_and_send(self, intent: Intent, fees: Fees) -> None:
         self._journal.add_attempt(intent, self._sign(intent, fees))
