@@ -1,15 +1,15 @@
 """Killed between any two of its requests to L1, and started again: every chunk is there once.
 
-The count of requests of an undisturbed posting is taken first; then the operator is killed at each
-of them in turn, before and after L1 has had it, and started again from what is on disk.
+The requests of an undisturbed posting are noted first; then the operator is killed before each of
+them in turn, and after each that L1 acts upon, and started again from what is on disk.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from deltaroll.l1.nodes import Node
+from tests.faults.proxy import SEND
 from tests.faults.rig import Rig
 
 
@@ -18,21 +18,21 @@ class KilledError(BaseException):
 
 
 class Assassin:
-    """A node whose client dies at a request, before or after it has reached L1."""
+    """A node whose client dies at its `at`-th request, before or after L1 has had it."""
 
-    def __init__(self, node: Node, at: int, after: bool) -> None:
+    def __init__(self, node: Node, at: int = -1, after: bool = False) -> None:
         self.node = node
-        self.left = at
+        self.at = at
         self.after = after
-        self.count = 0
+        self.asked: list[str] = []
 
     def make_request(self, rpc: str, parameters: Any = None) -> Any:
-        self.count += 1
-        self.left -= 1
-        if self.left == 0 and not self.after:
+        self.asked.append(rpc)
+        is_last = len(self.asked) == self.at
+        if is_last and not self.after:
             raise KilledError
         answer = self.node.make_request(rpc, parameters)
-        if self.left == 0:
+        if is_last:
             raise KilledError
         return answer
 
@@ -45,40 +45,41 @@ def watch(rig: Rig, at: int = -1, after: bool = False) -> Assassin:
 
 
 def post(rig: Rig) -> None:
-    """A payment from the request to a batch that is deep in the chain."""
-    rig.node.look()
-    rig.chain.mine()
-    rig.node.look()
+    """From what is sealed to a batch that the operator knows of."""
+    for _ in range(4):
+        rig.node.look()
+        rig.chain.mine()
 
 
-def count_requests(rig: Rig, run: Callable[[Rig], None]) -> int:
+def find_points(rig: Rig) -> list[tuple[int, bool]]:
+    """Return where a posting can end: the number of a request, and whether L1 has had it."""
     snapshot = rig.chain("evm_snapshot")
     rig.node.pay()
     assassin = watch(rig)
-    run(rig)
+    rig.node.look()
+    rig.chain.mine()
+    rig.node.look()
     assert rig.chain("evm_revert", snapshot)
-    rig.chain("anvil_dropAllTransactions")
     rig.restart()
-    return assassin.count
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_kill__at_every_request__exactly_one_batch(rig: Rig, after: bool) -> None:
-    total = count_requests(rig, post)
-    assert total > 20
     rig.check()
+    asked = list(enumerate(assassin.asked, 1))
+    return [(at, False) for at, _ in asked] + [(at, True) for at, rpc in asked if rpc == SEND]
+
+
+def test_kill__at_every_request__exactly_one_batch(rig: Rig) -> None:
+    rig.proxy.url = rig.chain.url
+    rig.restart()
+    points = find_points(rig)
+    assert len(points) > 20
+    assert sum(after for _, after in points) == 1
     batches = rig.count_batches()
-    for at in range(1, total + 1):
+    for batch, (at, after) in enumerate(points, batches + 1):
         rig.node.pay()
         watch(rig, at, after)
         with pytest.raises(KilledError):
             post(rig)
-            # What is left of the requests comes with the next look.
-            rig.chain.mine()
-            post(rig)
         rig.restart()
         rig.turn(2)
-        batches += 1
-        assert rig.count_batches() == batches, at
+        assert rig.count_batches() == batch, (at, after)
     rig.check()
-    assert rig.count_batches() == batches
+    assert rig.count_batches() == batches + len(points)
