@@ -98,7 +98,7 @@ def l1_options(function: Function) -> Function:
         "--journal",
         type=click.Path(path_type=Path, dir_okay=False),
         default=None,
-        help="What the account has sent; by default data/<address>.journal.sqlite.",
+        help="What the account has sent; by default in data/, on a local chain in memory.",
     )(function)
     function = click.option(
         "--max-fee",
@@ -129,9 +129,13 @@ def open_sender(
     ------
     JournalError
     """
-    path = journal or Path("data") / f"{account.address}.journal.sqlite"
-    path.parent.mkdir(parents=True, exist_ok=True)
     policy = SendPolicy(max_fee=None if max_fee is None else max_fee * GWEI)
+    if journal is None and gateway.provider.network.is_local:
+        # The next chain may have the same name and none of these transactions.
+        return Sender(gateway, account, policy=policy)
+    name = f"{gateway.domain.hex()[:16]}-{account.address}.journal.sqlite"
+    path = journal or Path("data") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     return Sender(gateway, account, path, policy)
 
 

@@ -196,6 +196,9 @@ class FakeSender:
     def tick(self, head: BlockRef) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def estimate(self, target: str, data: bytes) -> int:
         previous, queue_end, queue_hash, deadline, following, _ = self._get_arguments(data)
         head = self.l1.batches[-1].header
