@@ -7,8 +7,11 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import (
+    get_view_policy,
+    l1_options,
     load_deployment,
     once_option,
+    open_sender,
     plain_errors,
     registry_option,
     unlock,
@@ -23,14 +26,32 @@ from deltaroll.node.follower import Follower
 @account_option()
 @registry_option
 @once_option
+@l1_options
+@click.option(
+    "--confirmations",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Blocks on top of a fraudulent batch before it is acted upon; none with --once.",
+)
 @plain_errors()
 def cli(
-    provider: ProviderAPI, account: AccountAPI, registry: Path, once: bool, interval: float
+    provider: ProviderAPI,
+    account: AccountAPI,
+    registry: Path,
+    once: bool,
+    interval: float,
+    confirmations: int,
+    urls: tuple[str, ...],
+    max_fee: int | None,
+    journal: Path | None,
 ) -> None:
     """Derive the state from L1; prove the first fraud in one transaction."""
     configure_logs("info")
-    _, gateway = load_deployment(provider, registry)
-    challenger = Challenger(Follower(gateway), unlock(account))
+    _, gateway = load_deployment(provider, registry, urls)
+    follower = Follower(gateway, get_view_policy(provider))
+    sender = open_sender(gateway, unlock(account), journal, max_fee)
+    challenger = Challenger(follower, sender, 0 if once else confirmations)
 
     def look() -> None:
         challenger.follower.poll()

@@ -1,7 +1,6 @@
 """Runs the sequencer and its batcher: JSON lines in, answers out, batches to L1."""
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,17 +9,20 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import (
+    get_view_policy,
+    l1_options,
     load_deployment,
     once_option,
+    open_sender,
     plain_errors,
     registry_option,
     unlock,
     watch,
 )
 from deltaroll.logs import configure_logs
-from deltaroll.node.batcher import Batcher, StrandedError
+from deltaroll.node.batcher import Batcher, PendingError, Posting
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import rejoin, tell
+from deltaroll.node.operator import Operator
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
@@ -36,33 +38,18 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
     return server
 
 
-def post_sealed(batcher: Batcher, thread: SequencerThread) -> None:
-    """Post all that is sealed; when others have posted meanwhile, on top of that."""
-    follower = batcher.follower
-    has_rejoined = False
-    while True:
-        try:
-            posting = batcher.post()
-        except StrandedError as problem:
-            if has_rejoined:
-                raise
-            click.echo(f"{problem}: going on from the head of L1", err=True)
-            thread.call(partial(rejoin, follower=follower, stranded=problem.first))
-            has_rejoined = True
-            continue
-        if posting is None:
-            return
-        click.echo(
-            f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
-            f"{posting.receipt.gas_used} gas",
-            err=True,
-        )
-
-
 @click.command(cls=ConnectedProviderCommand)
 @account_option()
 @registry_option
 @once_option
+@l1_options
+@click.option(
+    "--depth",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Blocks on top of a queue message before it is taken in.",
+)
 @click.option(
     "--store",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -91,18 +78,22 @@ def cli(
     store: Path,
     requests: BinaryIO | None,
     port: int | None,
+    depth: int,
+    urls: tuple[str, ...],
+    max_fee: int | None,
+    journal: Path | None,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
     if once and port is not None:
         raise click.UsageError("--listen: with --once nobody would be served")
     configure_logs("info")
-    _, gateway = load_deployment(provider, registry)
+    _, gateway = load_deployment(provider, registry, urls)
     inbox = gateway.contracts.inbox
     unlock(account)
     if inbox.bondOf(account).amount == 0:
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
-    follower = Follower(gateway)
+    follower = Follower(gateway, get_view_policy(provider))
     with ExitStack() as stack:
         thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
         stack.callback(thread.close)
@@ -110,31 +101,45 @@ def cli(
         # answered.
         posted = Store(store, gateway.domain)
         stack.callback(posted.close)
-        batcher = Batcher(posted, follower, account)
+        sender = open_sender(gateway, account, journal, max_fee)
+        stack.callback(sender.close)
+        batcher = Batcher(posted, follower, sender)
 
-        def take_in() -> None:
-            follower.poll()
-            thread.call(lambda sequencer: tell(sequencer, follower))
+        operator = Operator(thread, batcher, depth)
 
-        def seal(sequencer: Sequencer) -> None:
-            sequencer.seal()
-            sequencer.flush()
+        def post_one() -> Posting | None:
+            try:
+                return batcher.post() if once else batcher.post(interval)
+            except PendingError:
+                if once:
+                    raise
+                return None
 
-        def post() -> None:
-            take_in()
+        def look() -> None:
+            report = operator.prepare()
             if follower.closing is not None:
                 raise click.ClickException("the rollup is frozen: no batch is taken any more")
-            thread.call(seal)
+            if report is not None:
+                click.echo(
+                    f"{report.obstacle.value}: sequenced {report.entries} entries again from "
+                    f"chunk {report.chunk}, {len(report.reverted)} came out otherwise",
+                    err=True,
+                )
             if follower.fraud is not None:
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
-            post_sealed(batcher, thread)
+            while (posting := post_one()) is not None:
+                click.echo(
+                    f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
+                    f"{posting.receipt.gas_used} gas",
+                    err=True,
+                )
 
-        take_in()
+        operator.take_in()
         if port is not None:
             stack.callback(listen(thread, port).close)
         for line in requests or ():
             if line.strip():
                 click.echo(thread.answer(line).decode())
-        watch(post, once, interval)
+        watch(look, once, interval)

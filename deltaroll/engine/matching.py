@@ -231,6 +231,23 @@ class MatchingEngine:
                 found.append(resting)
         return found
 
+    def catch_up(self) -> list[RestingOrder]:
+        """Bring all books to what the state says of their orders' slots: fills that were executed
+        and never reported here. Return the orders that are gone."""
+        state = self._executor.state
+        found = []
+        for resting in self.get_orders():
+            slot = state.slots.get(resting.account, {}).get(resting.slot)
+            if slot is not None and slot.order.nonce == resting.order.nonce:
+                lots = slot.filled - (resting.order.size - resting.remaining)
+                if lots > 0:
+                    self._fill(resting, lots)
+                if resting.remaining == 0:
+                    found.append(resting)
+        for account in list(self._orders):
+            found += self.drop_stale(account)
+        return found
+
     def restore(self, resting: RestingOrder) -> None:
         """Put an order of a snapshot back; those of one engine in the order of `get_orders`."""
         self.nonces[resting.account, resting.slot] = resting.order.nonce

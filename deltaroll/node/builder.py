@@ -4,11 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from deltaroll.node.store import SealedChunk
-from deltaroll.protocol.codec import encode_chunk
+from deltaroll.protocol.codec import decode_chunk, encode_chunk
 from deltaroll.protocol.constants import WEIGHT_CHUNK_BYTES, WEIGHT_CHUNK_GAS
 from deltaroll.protocol.fault import TransitionFault
 from deltaroll.protocol.state import State, charge, reset_meter
-from deltaroll.protocol.transition import Progress, process_chunk_start, process_transaction
+from deltaroll.protocol.transition import (
+    Progress,
+    process_chunk,
+    process_chunk_start,
+    process_transaction,
+)
 from deltaroll.protocol.types import (
     Context,
     DataFee,
@@ -158,6 +163,33 @@ class ChunkBuilder:
             self.number += 1
             self._on_seal(sealed)
         self._open = None
+
+    def discard(self) -> None:
+        """Forget the open chunk: the state is as the last one that was sealed has left it."""
+        self._open = None
+        self._groups.clear()
+
+    def adopt(self, data: bytes, signatures: bytes, context: Context) -> None:
+        """Apply a chunk that somebody else has posted, and count it as the next of ours.
+
+        Raises
+        ------
+        TransitionFault
+            When it breaks a rule.
+        """
+        self.state.begin()
+        try:
+            process_chunk(self.state, data, context)
+        except TransitionFault:
+            self.state.rollback()
+            raise
+        self.state.commit()
+        self.clock = max(self.clock, self.state.globals.clock)
+        _, transactions = decode_chunk(data)
+        queue_end = self.state.globals.queue_index
+        sealed = SealedChunk(self.number, data, signatures, queue_end, len(transactions))
+        self.number += 1
+        self._on_seal(sealed)
 
     def move_clock(self, clock: Timestamp) -> None:
         """Let time pass: what comes now belongs to a later chunk.

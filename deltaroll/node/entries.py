@@ -190,15 +190,35 @@ class SealEntry(msgspec.Struct, frozen=True, tag="seal", array_like=True):
     """The open chunk is closed so that it can be posted."""
 
 
+class AdoptedChunk(msgspec.Struct, frozen=True, array_like=True):
+    """A chunk that somebody else has posted, with what L1 knows about it."""
+
+    data: bytes
+    signatures: bytes
+    l1_time: int
+    queue_end: int
+    previous_base_fee: int
+    previous_blob_fee: int
+    is_first: bool
+    is_last: bool
+
+
 class RebaseEntry(msgspec.Struct, frozen=True, tag="rebase", array_like=True):
-    """L1 went on without this sequencer: its state is another one now, and what was sealed and not
-    posted is applied to it again.
+    """Chunks that L1 will never hold are undone, and the log goes on from those that it does.
+
+    What was acknowledged in them follows in the log once more, as far as it still can.
     """
 
-    first: int
-    """The first chunk that is not on L1."""
-    snapshot: bytes
-    """Of the state on L1."""
+    chunk: int
+    """Chunks before this one stay."""
+    at: int
+    """The entry in which the last of them was sealed: from that moment on everything is undone."""
+    levels: list[int]
+    """Base fee and blob fee level before the first adopted chunk; empty when there is none."""
+    messages: list[MessageEntry]
+    """Of the queue, that the adopted chunks consume."""
+    adopted: list[AdoptedChunk]
+    """What L1 holds after the chunks that stay."""
 
 
 Entry = (

@@ -4,7 +4,7 @@ Everything from outside becomes a log entry first; the live state, the book and 
 functions of the log. Callers acknowledge nothing before `flush` has returned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -13,6 +13,7 @@ import structlog
 from deltaroll.engine.matching import Execution, MatchingEngine
 from deltaroll.node.builder import ChunkBuilder
 from deltaroll.node.entries import (
+    AdoptedChunk,
     CancelAllEntry,
     CancelEntry,
     ClockEntry,
@@ -37,8 +38,6 @@ from deltaroll.node.entries import (
     to_observations,
     to_order_entry,
 )
-from deltaroll.node.resequencing import adopt_state, rebuild_engine, split_chunk
-from deltaroll.node.snapshot import decode_snapshot, encode_snapshot
 from deltaroll.node.store import SealedChunk, Store, StoreError
 from deltaroll.node.upkeep import (
     compute_pair_mark,
@@ -84,6 +83,7 @@ from deltaroll.protocol.state import State, reset_meter
 from deltaroll.protocol.types import (
     AccountId,
     Address,
+    Context,
     DataFee,
     Distress,
     Expiry,
@@ -119,6 +119,14 @@ LEAST_DATA_FEE = 300
 within ten batches, and a fee that was legal when it was set would not be when it is posted."""
 
 
+FOREVER = 1 << 63
+"""After every sequence number."""
+
+
+class _SealedError(Exception):
+    """The chunk with which a part of the log ends has been sealed."""
+
+
 class RejectedError(Exception):
     """A request that was refused; nothing has changed. The message names field, value and rule."""
 
@@ -136,6 +144,27 @@ class Receipt:
     clock: Timestamp
     execution: Execution | None = None
     fault: Fault = Fault.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An entry of the log and what came of it."""
+
+    sequence: int
+    entry: Entry
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What L1 holds, as a log that goes on from there has to know it."""
+
+    chunk: int
+    """Our chunks before this one are on L1, or can still come there."""
+    levels: tuple[int, ...] = ()
+    messages: tuple[MessageEntry, ...] = ()
+    adopted: tuple[AdoptedChunk, ...] = ()
+    """Chunks of others after those; with fee levels and messages as `RebaseEntry` has them."""
 
 
 def validate_range(name: str, value: int, low: int, bits: int) -> None:
@@ -251,16 +280,23 @@ def to_poke(entry: PokeEntry) -> Transaction:
             raise ValueError(f"kind: nobody may ask for {entry.kind}")
 
 
+def copy_state(state: State) -> State:
+    """Return a state on its own, its messages included."""
+    copy = state.copy_before(0)
+    copy.messages = dict(state.messages)
+    return copy
+
+
 class Sequencer:
     """One rollup's sequencer, single-threaded: the caller serialises."""
 
-    def __init__(self, store: Store, domain: bytes, state: State | None = None) -> None:
+    def __init__(self, store: Store, domain: bytes, start: State | None = None) -> None:
         """Open on a store; what its log holds is replayed first.
 
         Parameters
         ----------
-        state
-            To start from in place of the genesis; taken over. The log does not have it, so the
+        start
+            To begin with in place of the genesis; it is copied. The log does not have it, so the
             store has to be new, and is good for nothing once the process has ended.
 
         Raises
@@ -268,13 +304,23 @@ class Sequencer:
         StoreError
             When the log is damaged, or does not reproduce the chunks that were sealed from it.
         """
-        self.state = State() if state is None else state
         self.store = store
         self.domain = domain
         self._replaying = False
-        self._builder = ChunkBuilder(self.state, domain, self._on_seal)
-        self.engine = MatchingEngine(self._builder)
+        self._start = State() if start is None else copy_state(start)
+        self._reset()
         self._replay()
+
+    def _reset(self) -> None:
+        self.state = copy_state(self._start)
+        self._builder = ChunkBuilder(self.state, self.domain, self._on_seal)
+        self.engine = MatchingEngine(self._builder)
+        self._sequence = 0
+        """Of the entry that is applied."""
+        self._sealed_in: list[int] = []
+        """The entry in which each chunk was sealed."""
+        self._last_chunk: int | None = None
+        """A chunk whose seal ends what is applied."""
 
     @property
     def clock(self) -> Timestamp:
@@ -497,21 +543,30 @@ class Sequencer:
         if not self._builder.is_empty:
             self._process(SealEntry())
 
-    def rebase(self, state: State, first: int) -> int:
-        """Go on from the state that L1 has, because others have posted what this sequencer did not
-        know of: what it has accepted since chunk `first` is done again there, in its order.
+    def rebase(self, base: Base) -> list[Applied]:
+        """Undo the chunks that L1 will not hold and go on from what it does.
 
-        Messages of the queue are left out: those that the state does not include come again from
-        L1. What the new state does not allow any more is dropped and logged. Returns the first
-        chunk that follows the state.
+        Returns the entries that are undone with what came of them, in order: they have to be
+        applied anew. Nothing of it is durable before `flush`, and then all of it.
+
+        Raises
+        ------
+        StoreError
+            When the log cannot be replayed. This sequencer is of no use then.
         """
-        self.seal()
-        self.flush()
-        after = self.chunks_sealed
-        self._process(RebaseEntry(first, encode_snapshot(state)))
-        self.seal()
-        self.flush()
-        return after
+        self.store.flush()
+        at = self._sealed_in[base.chunk - 1] if base.chunk else -1
+        undone: list[Applied] = []
+        self._reset()
+        self._replay(on_applied=undone.append)
+        entry = RebaseEntry(
+            base.chunk, at, list(base.levels), list(base.messages), list(base.adopted)
+        )
+        sequence = self.store.append(encode_entry(entry))
+        self.store.rewind(sequence, base.chunk)
+        self._reset()
+        self._replay(pending=(sequence, entry))
+        return [one for one in undone if one.sequence >= at]
 
     def flush(self) -> None:
         """Make everything so far durable: only now may it be acknowledged."""
@@ -554,6 +609,7 @@ class Sequencer:
 
     def _apply(self, sequence: int, entry: Entry) -> Receipt:
         """Do what an entry says; the same entry on the same state does the same, always."""
+        self._sequence = sequence
         execution: Execution | None = None
         fault = Fault.NONE
         match entry:
@@ -679,38 +735,6 @@ class Sequencer:
             log.info("message_skipped", index=entry.index, kind=entry.kind)
         return Fault.NONE
 
-    def _apply_rebase(self, entry: RebaseEntry) -> None:
-        held = [self.store.get_chunk(number) for number in range(entry.first, self.chunks_sealed)]
-        orders, nonces = self.engine.get_orders(), self.engine.nonces
-        messages = self.state.messages
-        # Builder and callers hold this very object.
-        adopt_state(self.state, decode_snapshot(entry.snapshot))
-        self.state.messages = messages
-        self._builder.move_clock(max(self.clock, self.state.globals.clock))
-        for chunk in held:
-            if chunk is None:
-                raise StoreError("store: a chunk that was sealed is missing")
-            for transaction, signatures in split_chunk(chunk.data, chunk.signatures):
-                fault = self._repeat(transaction, signatures)
-                if fault != Fault.NONE:
-                    log.warning(
-                        "accepted_transaction_lost",
-                        chunk=chunk.number,
-                        kind=type(transaction).__name__,
-                        fault=fault.name,
-                    )
-            self._builder.cut()
-        self.engine = rebuild_engine(self._builder, orders, nonces)
-
-    def _repeat(self, transaction: Transaction, signatures: tuple[bytes, ...]) -> Fault:
-        """Do a transaction again on another state; return why it cannot be done there."""
-        if isinstance(transaction, Queue | DataFee):
-            return Fault.NONE
-        fault = self._execute(transaction, signatures)
-        while fault == Fault.STALE_MARK and self._mark_touched():
-            fault = self._execute(transaction, signatures)
-        return fault
-
     def _mark_touched(self) -> bool:
         """Mark what is stale among the leaves that the open chunk has touched, a message that could
         not be served included: it may ask for an option that nobody holds. Return whether anything
@@ -720,22 +744,108 @@ class Sequencer:
         faults = [self._execute(mark, ()) for mark in marks]
         return Fault.NONE in faults
 
+    def _apply_rebase(self, entry: RebaseEntry) -> None:
+        state = self.state
+        for index in [one for one in state.messages if one >= state.globals.queue_index]:
+            del state.messages[index]
+        for message in entry.messages:
+            state.messages[message.index] = to_message(message)
+        if entry.levels:
+            base_fee, blob_fee = entry.levels
+            state.globals = replace(state.globals, base_fee_level=base_fee, blob_fee_level=blob_fee)
+        for chunk in entry.adopted:
+            context = Context(
+                domain=self.domain,
+                l1_time=Timestamp(chunk.l1_time),
+                queue_end=chunk.queue_end,
+                previous_base_fee=chunk.previous_base_fee,
+                previous_blob_fee=chunk.previous_blob_fee,
+                is_first=chunk.is_first,
+                is_last=chunk.is_last,
+            )
+            self._builder.adopt(chunk.data, chunk.signatures, context)
+        self.engine.catch_up()
+
     def _on_seal(self, chunk: SealedChunk) -> None:
+        self._sealed_in.append(self._sequence)
         if not self._replaying:
             self.store.seal(chunk)
             return
         held = self.store.get_chunk(chunk.number)
         if held != chunk:
             raise StoreError(f"store: replaying the log does not reproduce chunk {chunk.number}")
+        if chunk.number == self._last_chunk:
+            raise _SealedError
 
-    def _replay(self) -> None:
+    def _replay(
+        self,
+        pending: tuple[int, RebaseEntry] | None = None,
+        on_applied: Callable[[Applied], None] = lambda _: None,
+    ) -> None:
+        """Apply what the log still says; with `pending`, an entry that is not durable yet and takes
+        back some of that."""
         self._replaying = True
+        parts = iter(compute_parts(self.store, pending))
+        part = next(parts)
         for sequence, encoding in self.store.iterate_entries():
+            while part.after <= sequence:
+                part = next(parts)
+            if sequence < part.first:
+                continue
             try:
                 entry = decode_entry(encoding)
             except msgspec.DecodeError as problem:
                 raise StoreError(f"store: log entry {sequence}: {problem}") from problem
-            self._apply(sequence, entry)
+            self._last_chunk = part.last_chunk if sequence == part.after - 1 else None
+            try:
+                on_applied(Applied(sequence, entry, self._apply(sequence, entry)))
+            except _SealedError:
+                self._builder.discard()
+                self.engine.catch_up()
+            self._last_chunk = None
         self._replaying = False
-        if self._builder.number != self.store.count_chunks():
+        if pending is not None:
+            if self._builder.number != pending[1].chunk:
+                raise StoreError(f"store: no way back to chunk {pending[1].chunk}")
+            self._apply(*pending)
+        elif self._builder.number != self.store.count_chunks():
             raise StoreError("store: there are chunks that the log does not explain")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Entries of the log that still count: from `first` up to, not with, `after`."""
+
+    first: int
+    after: int
+    last_chunk: int | None = None
+    """The last entry counts up to the seal of this chunk."""
+
+
+def compute_parts(store: Store, pending: tuple[int, RebaseEntry] | None) -> list[Part]:
+    """Return what rebases have left of a log, in order.
+
+    Raises
+    ------
+    StoreError
+        When an entry that should be a rebase is none.
+    """
+    rebases: list[tuple[int, RebaseEntry]] = [] if pending is None else [pending]
+    for sequence, encoding in store.iterate_rebases():
+        try:
+            entry = decode_entry(encoding)
+        except msgspec.DecodeError as problem:
+            raise StoreError(f"store: log entry {sequence}: {problem}") from problem
+        if not isinstance(entry, RebaseEntry):
+            raise StoreError(f"store: log entry {sequence} is no rebase")
+        rebases.append((sequence, entry))
+    parts: list[Part] = []
+    start = 0
+    for sequence, entry in sorted(rebases, key=lambda one: one[0]):
+        parts.append(Part(start, sequence))
+        while parts and parts[-1].first > entry.at:
+            parts.pop()
+        if parts:
+            parts[-1] = Part(parts[-1].first, entry.at + 1, entry.chunk - 1)
+        start = sequence
+    return [*parts, Part(start, FOREVER)]

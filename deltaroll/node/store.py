@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS chunks (
 CREATE TABLE IF NOT EXISTS batches (
     header_hash BLOB PRIMARY KEY, batch INTEGER NOT NULL, first_chunk INTEGER NOT NULL,
     next_chunk INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS rebases (sequence INTEGER PRIMARY KEY) STRICT;
 """
 MEMORY = ":memory:"
 
@@ -67,6 +68,7 @@ class Store:
         last = self._connection.execute(
             "SELECT sequence, chain FROM log ORDER BY sequence DESC LIMIT 1"
         ).fetchone()
+        self._rewind: tuple[int, int] | None = None
         self.next_sequence: int = 0 if last is None else last[0] + 1
         self._chain: bytes = ZERO_HASH if last is None else last[1]
 
@@ -82,12 +84,34 @@ class Store:
         """Add a chunk to the open group."""
         self._chunks.append(chunk)
 
+    def rewind(self, sequence: int, chunk: int) -> None:
+        """Have the open group take the place of the chunks from `chunk` on; `sequence` is that of
+        the entry that says so."""
+        self._rewind = (sequence, chunk)
+
+    @property
+    def rebases(self) -> int:
+        """How often chunks that were sealed have been sequenced again."""
+        (count,) = self._connection.execute("SELECT COUNT(*) FROM rebases").fetchone()
+        return int(count)
+
+    def iterate_rebases(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the durable entries that undo others, in order."""
+        yield from self._connection.execute(
+            "SELECT sequence, entry FROM log JOIN rebases USING (sequence) ORDER BY sequence"
+        )
+
     def flush(self) -> None:
         """Make the open group durable, all or nothing."""
         if not self._entries and not self._chunks:
             return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            if self._rewind is not None:
+                sequence, chunk = self._rewind
+                self._connection.execute("INSERT INTO rebases VALUES (?)", (sequence,))
+                self._connection.execute("DELETE FROM chunks WHERE number >= ?", (chunk,))
+                self._connection.execute("DELETE FROM batches WHERE next_chunk > ?", (chunk,))
             self._connection.executemany("INSERT INTO log VALUES (?, ?, ?)", self._entries)
             self._connection.executemany(
                 "INSERT INTO chunks VALUES (?, ?, ?, ?, ?)",
@@ -103,6 +127,7 @@ class Store:
             raise
         self._entries.clear()
         self._chunks.clear()
+        self._rewind = None
 
     def iterate_entries(self) -> Iterator[tuple[int, bytes]]:
         """Yield durable entries in order.
@@ -142,13 +167,6 @@ class Store:
     def record_head(self, header_hash: bytes, batch: int, after: int) -> None:
         """Remember that chunks from `after` on follow a batch of somebody else."""
         self.record_batch(header_hash, batch, after, after)
-
-    def has_rejoined(self) -> bool:
-        """Return whether chunks of this store follow a batch of somebody else."""
-        row = self._connection.execute(
-            "SELECT 1 FROM batches WHERE first_chunk = next_chunk LIMIT 1"
-        ).fetchone()
-        return row is not None
 
     def get_next_chunk(self, header_hash: bytes) -> int | None:
         """Return the first chunk after a batch; None when this store did not post that batch."""

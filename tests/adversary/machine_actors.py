@@ -20,6 +20,7 @@ from deltaroll.node.follower import (
     compute_transition_witness,
 )
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import RejectedError, Sequencer
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
@@ -390,7 +391,9 @@ class RealVenue:
 
     def post(self, account: AccountAPI) -> Posting | None:
         """Post what is sealed from an account."""
-        return Batcher(self.sequencer.store, self.follower, account).post()
+        return Batcher(
+            self.sequencer.store, self.follower, Sender(self.lab.venue.gateway, account)
+        ).post()
 
     def is_lost(self) -> bool:
         """Whether it cannot go on, by what docs/limits.md says: somebody else has posted, L1 has
@@ -401,9 +404,8 @@ class RealVenue:
         if any(messages.get(place) != message for place, message in enumerate(self.taken)):
             return True
         try:
-            number = Batcher(
-                self.sequencer.store, self.follower, self.lab.venue.operator
-            ).find_next_chunk()
+            sender = Sender(self.lab.venue.gateway, self.lab.venue.operator)
+            number = Batcher(self.sequencer.store, self.follower, sender).find_next_chunk()
         except BatcherError:
             return True
         chunk = self.sequencer.store.get_chunk(number)

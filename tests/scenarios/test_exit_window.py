@@ -28,6 +28,7 @@ from deltaroll.node.batcher import Batcher
 from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.protocol.leaf import decode_params
@@ -71,7 +72,8 @@ class Stage:
 
     def run(self, proposer: Any) -> Follower:
         """Take L1 in, post what is waiting, and follow L1 alone."""
-        batcher = Batcher(self.store, Follower(self.gateway), proposer)
+        sender = Sender(self.gateway, proposer)
+        batcher = Batcher(self.store, Follower(self.gateway), sender)
         take_in(self.sequencer, batcher.follower)
         self.sequencer.seal()
         self.sequencer.flush()

@@ -25,6 +25,7 @@ from deltaroll.node.follower import (
     compute_transition_witness,
 )
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import RejectedError, Sequencer
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.fault import Fault
@@ -189,7 +190,9 @@ class Flow:
         self.venue: Venue = lab.venue
         self.sequencer: Sequencer = lab.open_sequencer()
         self.batcher = Batcher(
-            self.sequencer.store, Follower(lab.venue.gateway), lab.venue.operator
+            self.sequencer.store,
+            Follower(lab.venue.gateway),
+            Sender(lab.venue.gateway, lab.venue.operator),
         )
         self.advance(60)
 

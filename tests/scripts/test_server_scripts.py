@@ -14,11 +14,12 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.server import LineServer, SequencerThread
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
 from tests.loading import load_script
 from tests.node.distress import ADA, open_distressed
-from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, follow
+from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, FakeSender, follow
 from tests.node.support import CASH, DOMAIN, OWNERS, Venue, compute_listing, encode_deposit, restart
 
 CHAIN, INBOX = 1337, "0x" + "11" * 20
@@ -75,6 +76,7 @@ def l1() -> FakeL1:
 def gateway(l1) -> FakeGateway:
     gateway = FakeGateway(l1)
     gateway.contracts.inbox = BondedInbox(l1)
+    gateway.sender = FakeSender(l1)  # type: ignore[attr-defined]
     return gateway
 
 
@@ -88,6 +90,8 @@ def run_sequence(
 ) -> None:
     monkeypatch.setattr(sequence, "load_deployment", lambda *_: (None, gateway))
     monkeypatch.setattr(sequence, "watch", lambda look, once, interval: watch(look))
+    monkeypatch.setattr(sequence, "get_view_policy", lambda _: ViewPolicy())
+    monkeypatch.setattr(sequence, "open_sender", lambda *_: gateway.sender)
     sequence.cli.callback(
         provider=None,
         account=SimpleNamespace(),
@@ -97,6 +101,10 @@ def run_sequence(
         store=path,
         requests=None,
         port=port,
+        depth=0,
+        urls=(),
+        max_fee=None,
+        journal=None,
     )
 
 
@@ -140,7 +148,7 @@ def test_sequence__l1_takes_its_time__lines_are_answered_meanwhile(
             asked.append(where)
 
         gateway.interfere = ask_now
-        gateway.contracts.inbox.before_return = lambda: ask_now("submit")
+        gateway.sender.before_return = lambda: ask_now("submit")
         look()
         gateway.interfere = lambda _: None
 
@@ -159,6 +167,10 @@ def test_sequence__listen_with_once__is_an_error_before_anything(sequence):
             store=None,
             requests=None,
             port=0,
+            depth=0,
+            urls=(),
+            max_fee=None,
+            journal=None,
         )
 
 

@@ -1,0 +1,310 @@
+"""What a sequencer does when L1 will never hold what it has sequenced.
+
+That happens in three ways, none of them its own doing: L1 reorganises a message away that a chunk
+consumes; chunks wait longer than L1 takes them (an outage, a fraudulent head); somebody else has
+posted batches meanwhile, as anybody may when the operator is silent. Then the log goes on from what
+L1 holds: the chunks that cannot stand are undone, and what was acknowledged in them is sequenced
+again, in its order, at its own time as far as L1 still takes that. What then comes out otherwise is
+reported with the reason, one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from deltaroll.l1.commitments import compute_queue_hash
+from deltaroll.node.batcher import is_stale
+from deltaroll.node.entries import (
+    AdoptedChunk,
+    CancelAllEntry,
+    CancelEntry,
+    ClockEntry,
+    DataFeeEntry,
+    Entry,
+    KeyEntry,
+    LiquidateEntry,
+    MessageEntry,
+    ObserveEntry,
+    OrderEntry,
+    PokeEntry,
+    RebaseEntry,
+    SealEntry,
+    SurfaceEntry,
+    TransferEntry,
+    WithdrawEntry,
+    to_action,
+    to_observations,
+)
+from deltaroll.node.follower import Derived, Follower, compute_context
+from deltaroll.node.sequencer import Applied, Base, Receipt, RejectedError, Sequencer
+from deltaroll.node.store import Store
+from deltaroll.protocol.constants import MAX_CLOCK_LAG
+from deltaroll.protocol.fault import Fault
+from deltaroll.protocol.hashing import ZERO_HASH
+from deltaroll.protocol.transition import compute_fee_level
+from deltaroll.protocol.types import AccountId, Kind, MarketId, Message, SlotId
+
+log = structlog.get_logger(__name__)
+
+CLOCK_RESERVE = 1_800
+"""Seconds that chunks made of old entries have left to land."""
+
+
+class Obstacle(Enum):
+    """Why what is sequenced cannot come to L1."""
+
+    FOREIGN_BATCH = "foreign batch"
+    """Somebody else has posted."""
+    LOST_MESSAGE = "lost message"
+    """L1's queue is not what was consumed."""
+    STALE_CHUNK = "stale chunk"
+    """The next chunk is too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """Something that was acknowledged and does not stand."""
+
+    sequence: int
+    """Of the entry that was acknowledged."""
+    entry: Entry
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a recovery has done."""
+
+    obstacle: Obstacle
+    chunk: int
+    """Chunks from here on are new."""
+    entries: int
+    """Entries that were sequenced again."""
+    reverted: tuple[Reverted, ...]
+
+
+class Recovery:
+    """Watches whether what a sequencer makes can land, and rebases it when it cannot."""
+
+    def __init__(self, follower: Follower, patience: int = 2) -> None:
+        """`patience`: blocks for which L1 has to say the same before anything is undone, so that
+        a branch that is gone in a moment costs nothing."""
+        self.follower = follower
+        self.patience = patience
+        self.obstacle: Obstacle | None = None
+        """What stands in the way as of the last check: until it is gone nothing may be posted."""
+        self._since = 0
+        self._hashes: list[bytes] = []
+        """The queue's accumulator after each message, as the sequencer has consumed them."""
+
+    def check(self, sequencer: Sequencer) -> Report | None:
+        """Rebase the sequencer if it has to be; durable when this returns.
+
+        The follower must have been polled. Nothing is done on a view that is not to be trusted, nor
+        on a fraudulent head: it goes first.
+        """
+        head = self.follower.head
+        if head is None or self.follower.behind is not None or self.follower.fraud is not None:
+            return None
+        agreed = self.count_agreed(sequencer)
+        obstacle = find_obstacle(sequencer, self.follower, agreed)
+        if obstacle != self.obstacle:
+            self._since = head.number
+        self.obstacle = obstacle
+        if obstacle is None:
+            return None
+        if obstacle != Obstacle.STALE_CHUNK and head.number < self._since + self.patience:
+            return None
+        report = rebase(sequencer, self.follower, obstacle, agreed)
+        self.obstacle = None
+        self._hashes.clear()
+        return report
+
+    def count_agreed(self, sequencer: Sequencer) -> int:
+        """Return how many messages were consumed as L1's queue has them now."""
+        hashes = self._hashes
+        for index in range(len(hashes), sequencer.state.globals.queue_index):
+            previous = hashes[-1] if hashes else ZERO_HASH
+            hashes.append(compute_queue_hash(previous, sequencer.state.messages[index]))
+        known = self.follower.queue_hashes
+        if not hashes or known.get(len(hashes) - 1) == hashes[-1]:
+            return len(hashes)
+        return next(index for index, value in enumerate(hashes) if known.get(index) != value)
+
+
+def count_shared(store: Store, chain: Sequence[Derived], agreed: int) -> tuple[int, int, int]:
+    """Return how many of a store's chunks L1 holds, and the place of the first chunk that is not
+    one of them: of its batch, and in it. The place is the chain's end when there is none.
+
+    A chunk is the same when its bytes are and it consumes the same messages, of which `agreed` are.
+    """
+    known = len(chain) - 1
+    number: int | None = None
+    while known > 0:
+        number = store.get_next_chunk(chain[known].submitted.header_hash)
+        if number is not None and chain[known].submitted.header.queue_end <= agreed:
+            break
+        number = None
+        known -= 1
+    count = number or 0
+    for place in range(known + 1, len(chain)):
+        for offset, posted in enumerate(chain[place].chunks):
+            held = store.get_chunk(count)
+            if (
+                held is None
+                or (held.data, held.signatures) != (posted.data, posted.signatures)
+                or held.queue_end > agreed
+            ):
+                return count, place, offset
+            count += 1
+    return count, len(chain), 0
+
+
+def find_obstacle(sequencer: Sequencer, follower: Follower, agreed: int) -> Obstacle | None:
+    """Return why what is sequenced cannot come to L1, None when it can."""
+    assert follower.head is not None
+    count, place, _ = count_shared(sequencer.store, follower.chain, agreed)
+    if place < len(follower.chain):
+        return Obstacle.FOREIGN_BATCH
+    if agreed < sequencer.state.globals.queue_index:
+        return Obstacle.LOST_MESSAGE
+    chunk = sequencer.store.get_chunk(count)
+    if chunk is not None and is_stale(chunk, follower.head.time):
+        return Obstacle.STALE_CHUNK
+    return None
+
+
+def rebase(sequencer: Sequencer, follower: Follower, obstacle: Obstacle, agreed: int) -> Report:
+    """Take a sequencer to what L1 holds and sequence again what followed."""
+    assert follower.head is not None
+    base = compute_base(sequencer.store, follower, agreed)
+    undone = sequencer.rebase(base)
+    floor = follower.head.time - MAX_CLOCK_LAG + CLOCK_RESERVE
+    reverted: list[Reverted] = []
+    sequencer.set_clock(floor)
+    for one in undone:
+        reason = _apply_again(sequencer, one, floor, follower.state.messages)
+        if reason is not None:
+            reverted.append(Reverted(one.sequence, one.entry, reason))
+            log.error("reverted", sequence=one.sequence, kind=_get_name(one.entry), reason=reason)
+    sequencer.flush()
+    log.error(
+        "rebased",
+        obstacle=obstacle.value,
+        chunk=base.chunk,
+        adopted=len(base.adopted),
+        entries=len(undone),
+        reverted=len(reverted),
+    )
+    return Report(obstacle, base.chunk, len(undone), tuple(reverted))
+
+
+def compute_base(store: Store, follower: Follower, agreed: int) -> Base:
+    """Return what L1 holds: chunks of a store, then those of others."""
+    chain = follower.chain
+    count, first, start = count_shared(store, chain, agreed)
+    if first == len(chain):
+        return Base(count)
+    before, header = chain[first - 1].globals, chain[first - 1].submitted.header
+    levels = (before.base_fee_level, before.blob_fee_level)
+    if start > 0:
+        # The batch has begun with chunks of ours.
+        fees = (header.l1_base_fee, header.l1_blob_fee)
+        levels = (compute_fee_level(levels[0], fees[0]), compute_fee_level(levels[1], fees[1]))
+    adopted = []
+    for place in range(first, len(chain)):
+        batch, previous = chain[place].submitted, chain[place - 1].submitted
+        for offset in range(start if place == first else 0, len(chain[place].chunks)):
+            chunk = chain[place].chunks[offset]
+            context = compute_context(batch, previous, offset, follower.gateway.domain)
+            adopted.append(
+                AdoptedChunk(
+                    chunk.data,
+                    chunk.signatures,
+                    context.l1_time,
+                    context.queue_end,
+                    context.previous_base_fee,
+                    context.previous_blob_fee,
+                    context.is_first,
+                    context.is_last,
+                )
+            )
+    last = store.get_chunk(count - 1) if count else None
+    consumed = range(last.queue_end if last else 0, chain[-1].submitted.header.queue_end)
+    messages = (to_message_entry(index, follower.state.messages[index]) for index in consumed)
+    return Base(count, levels, tuple(messages), tuple(adopted))
+
+
+def to_message_entry(index: int, message: Message) -> MessageEntry:
+    """Return the entry of a queue message."""
+    return MessageEntry(index, message.kind, message.sender, message.time, message.body)
+
+
+def _apply_again(
+    sequencer: Sequencer, undone: Applied, floor: int, messages: dict[int, Message]
+) -> str | None:
+    """Sequence an entry again; return why it does not come out as it did, None when it does."""
+    before = undone.receipt
+    stood = before.fault == Fault.NONE
+    try:
+        after = _submit_again(sequencer, undone.entry, floor, messages)
+    except RejectedError as problem:
+        return str(problem) if stood and _is_acknowledged(undone) else None
+    if after is None or not stood or before.execution is None or after.execution is None:
+        return None
+    if before.execution.fills != after.execution.fills:
+        reason = after.execution.reason
+        return "other fills" if reason is None else f"other fills: {reason.name}"
+    if before.execution.status != after.execution.status:
+        return f"{after.execution.status.name} instead of {before.execution.status.name}"
+    return None
+
+
+def _is_acknowledged(undone: Applied) -> bool:
+    """Return whether somebody was told that a request of theirs had been carried out."""
+    if undone.receipt.execution is not None:
+        return undone.receipt.execution.filled > 0 or undone.receipt.execution.reason is None
+    return isinstance(undone.entry, TransferEntry | WithdrawEntry | KeyEntry | LiquidateEntry)
+
+
+def _submit_again(
+    sequencer: Sequencer, entry: Entry, floor: int, messages: dict[int, Message]
+) -> Receipt | None:
+    """Return the receipt of an entry, None for one that is not asked for again."""
+    match entry:
+        case OrderEntry():
+            account, slot = AccountId(entry.account), SlotId(entry.slot)
+            return sequencer.submit_order(account, slot, entry.to_order(), entry.signature)
+        case CancelEntry():
+            return sequencer.cancel(AccountId(entry.account), SlotId(entry.slot))
+        case CancelAllEntry():
+            market = MarketId(entry.market) if entry.market else None
+            return sequencer.cancel_all(AccountId(entry.account), market)
+        case TransferEntry() | WithdrawEntry() | KeyEntry():
+            return sequencer.submit_action(to_action(entry), entry.signature)
+        case ObserveEntry():
+            market = MarketId(entry.market)
+            return sequencer.observe(market, to_observations(entry), tuple(entry.signatures))
+        case SurfaceEntry():
+            return sequencer.surface(entry.to_surface(), tuple(entry.signatures))
+        case LiquidateEntry():
+            return sequencer.liquidate(entry.to_liquidate(), entry.signature)
+        case PokeEntry():
+            return sequencer.poke(Kind(entry.kind), entry.subject, entry.detail)
+        case ClockEntry():
+            sequencer.set_clock(max(entry.time, floor))
+        case MessageEntry():
+            # Of this place in the queue, whatever stands there now.
+            index = sequencer.state.globals.queue_index
+            if entry.index == index and index in messages:
+                sequencer.consume_message(index, messages[index])
+        case DataFeeEntry() | SealEntry() | RebaseEntry():
+            # Told anew; cut anew; undone, or else it would not be met here.
+            pass
+    return None
+
+
+def _get_name(entry: Entry) -> str:
+    return type(entry).__name__.removesuffix("Entry").lower()
