@@ -20,9 +20,10 @@ from deltaroll.cli import (
     watch,
 )
 from deltaroll.logs import configure_logs
-from deltaroll.node.batcher import Batcher, PendingError, Posting
+from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.operator import Operator
+from deltaroll.node.sender import PendingError
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store

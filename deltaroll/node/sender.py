@@ -9,11 +9,13 @@ is still to be sent.
 Nothing here waits. `tick` is called after each look at L1 and does what is due.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from threading import Event
+from time import monotonic
+from typing import Any, TypeVar
 
 import structlog
 from ape.api import AccountAPI
@@ -28,6 +30,8 @@ from deltaroll.protocol.hashing import keccak
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 BUMP = (9, 8)
 """Least rise of both fees for a replacement, and one wei. Nodes ask for a tenth, and some of them
 for more than exactly that."""
@@ -41,6 +45,8 @@ GAS_MARGIN = (6, 5)
 """What is allowed over the estimate: storage that others touch in between."""
 CONFIRMATIONS = 64
 """Blocks after which a used nonce is forgotten."""
+SHORTEST_WAIT, LONGEST_WAIT = 0.02, 1.0
+"""Seconds between two looks at something that is about to be mined."""
 CANCEL = "cancel"
 CANCEL_GAS = 21_000
 MEMORY = ":memory:"
@@ -63,6 +69,10 @@ class RefusedError(L1Error):
         super().__init__(message)
         self.reason = reason
         """What the node says, the name of the contract's error in it when it has one."""
+
+
+class PendingError(L1Error):
+    """A transaction is on its way and not mined yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,6 +459,27 @@ class Sender:
             return int(answer, 16)
         except (TypeError, ValueError) as problem:
             raise L1Error(f"L1: {method}: no number: {answer!r}") from problem
+
+
+def wait_for(what: str, look: Callable[[], Result | None], patience: float) -> Result:
+    """Return what `look` finds, looking again and again, less and less often.
+
+    Raises
+    ------
+    PendingError
+        When that is nothing for `patience` seconds. What was sent stays on its way.
+    """
+    pause = Event()
+    end = monotonic() + patience
+    seconds = SHORTEST_WAIT
+    while True:
+        result = look()
+        if result is not None:
+            return result
+        if monotonic() >= end:
+            raise PendingError(f"L1: {what} is not mined after {patience:.0f} s: it is on its way")
+        pause.wait(seconds)
+        seconds = min(2 * seconds, LONGEST_WAIT)
 
 
 def _bump(fee: int) -> int:
