@@ -23,6 +23,7 @@ from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.nodes import HttpNode, NodePool
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
 from deltaroll.l1.wallets import sign_typed_data
+from deltaroll.node.alarms import Alarms
 from deltaroll.node.batcher import BatcherError, ForeignBatchError, StaleChunksError
 from deltaroll.node.challenger import ChallengeError
 from deltaroll.node.exits import ExitError
@@ -121,7 +122,11 @@ def get_view_policy(provider: ProviderAPI) -> ViewPolicy:
 
 
 def open_sender(
-    gateway: Gateway, account: AccountAPI, journal: Path | None, max_fee: int | None
+    gateway: Gateway,
+    account: AccountAPI,
+    journal: Path | None,
+    max_fee: int | None,
+    alarms: Alarms,
 ) -> Sender:
     """Return the sender of an account, with the journal that it had before.
 
@@ -132,11 +137,11 @@ def open_sender(
     policy = SendPolicy(max_fee=None if max_fee is None else max_fee * GWEI)
     if journal is None and gateway.provider.network.is_local:
         # The next chain may have the same name and none of these transactions.
-        return Sender(gateway, account, policy=policy)
+        return Sender(gateway, account, policy=policy, alarms=alarms)
     name = f"{gateway.domain.hex()[:16]}-{account.address}.journal.sqlite"
     path = journal or Path("data") / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    return Sender(gateway, account, path, policy)
+    return Sender(gateway, account, path, policy, alarms)
 
 
 def load_project() -> ProjectManager:

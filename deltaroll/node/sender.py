@@ -200,7 +200,7 @@ class Sender:
         SendError
             When the account does not sign.
         """
-        if not self._can_pay(call):
+        if not self._can_pay(kind, call):
             return None
         intent = self.find_open(kind)
         if intent is None:
@@ -416,14 +416,15 @@ class Sender:
             limit = min(limit, ceiling)
         return Fees(limit, min(tip, limit))
 
-    def _can_pay(self, call: Call) -> bool:
-        """Return whether the account pays for a call and what is on its way; the alarm says no."""
+    def _can_pay(self, kind: str, call: Call) -> bool:
+        """Return whether the account pays for a call and what stays on its way beside it; the alarm
+        says no."""
         fees = self._compute_fees()
         self._cost = call.gas * fees.limit + call.value
         waiting = sum(
             each.call.gas * each.attempts[-1].fees.limit + each.call.value
             for each in self.open
-            if each.attempts
+            if each.attempts and each.kind not in (kind, CANCEL)
         )
         balance = self._ask_number("eth_getBalance", self.address, "latest")
         is_broke = balance < self._cost + waiting
