@@ -34,6 +34,7 @@ from deltaroll.leave.force import ForceError
 from deltaroll.leave.leaver import LeaveError
 from deltaroll.leave.memory import RecordError
 from deltaroll.leave.proof import ProofError
+from deltaroll.node.alarms import Alarms
 from deltaroll.node.batcher import BatcherError, ForeignBatchError, StaleChunksError
 from deltaroll.node.challenger import ChallengeError
 from deltaroll.node.escape import EscapeError
@@ -139,7 +140,11 @@ def get_view_policy(provider: ProviderAPI) -> ViewPolicy:
 
 
 def open_sender(
-    gateway: Gateway, account: AccountAPI, journal: Path | None, max_fee: int | None
+    gateway: Gateway,
+    account: AccountAPI,
+    journal: Path | None,
+    max_fee: int | None,
+    alarms: Alarms,
 ) -> Sender:
     """Return the sender of an account, with the journal that it had before.
 
@@ -150,11 +155,11 @@ def open_sender(
     policy = SendPolicy(max_fee=None if max_fee is None else max_fee * GWEI)
     if journal is None and gateway.provider.network.is_local:
         # The next chain may have the same name and none of these transactions.
-        return Sender(gateway, account, policy=policy)
+        return Sender(gateway, account, policy=policy, alarms=alarms)
     name = f"{gateway.domain.hex()[:16]}-{account.address}.journal.sqlite"
     path = journal or Path("data") / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    return Sender(gateway, account, path, policy)
+    return Sender(gateway, account, path, policy, alarms)
 
 
 def load_project() -> ProjectManager:

@@ -18,6 +18,7 @@ from deltaroll.cli import (
     watch,
 )
 from deltaroll.logs import configure_logs
+from deltaroll.node.alarms import Alarms
 from deltaroll.node.challenger import Challenger
 from deltaroll.node.follower import Follower
 
@@ -49,8 +50,9 @@ def cli(
     """Derive the state from L1; prove the first fraud in one transaction."""
     configure_logs("info")
     _, gateway = load_deployment(provider, registry, urls)
-    follower = Follower(gateway, get_view_policy(provider))
-    sender = open_sender(gateway, unlock(account), journal, max_fee)
+    alarms = Alarms()
+    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
+    sender = open_sender(gateway, unlock(account), journal, max_fee, alarms)
     challenger = Challenger(follower, sender, 0 if once else confirmations)
 
     def look() -> None:

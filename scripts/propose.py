@@ -22,6 +22,7 @@ from deltaroll.cli import (
 from deltaroll.l1.gateway import Gateway
 from deltaroll.leave.words import describe_ether, describe_span, describe_time
 from deltaroll.logs import configure_logs
+from deltaroll.node.alarms import Alarms
 from deltaroll.node.follower import Follower
 from deltaroll.node.proposer import Proposer, Right
 
@@ -86,8 +87,9 @@ def cli(
         receipt = gateway.contracts.inbox.withdrawBond(sender=account)
         click.echo(f"bond taken back: transaction {receipt.txn_hash}")
         return
-    follower = Follower(gateway, get_view_policy(provider))
-    proposer = Proposer(follower, open_sender(gateway, account, journal, max_fee))
+    alarms = Alarms()
+    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
+    proposer = Proposer(follower, open_sender(gateway, account, journal, max_fee, alarms))
     lines = [line for line in requests or () if line.strip()]
 
     def look() -> None:

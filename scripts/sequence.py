@@ -20,9 +20,11 @@ from deltaroll.cli import (
     watch,
 )
 from deltaroll.logs import configure_logs
-from deltaroll.node.batcher import Batcher, PendingError, Posting
+from deltaroll.node.alarms import Alarms
+from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.operator import Operator
+from deltaroll.node.sender import PendingError
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
@@ -93,7 +95,8 @@ def cli(
     if inbox.bondOf(account).amount == 0:
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
-    follower = Follower(gateway, get_view_policy(provider))
+    alarms = Alarms()
+    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
     with ExitStack() as stack:
         thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
         stack.callback(thread.close)
@@ -101,7 +104,7 @@ def cli(
         # answered.
         posted = Store(store, gateway.domain)
         stack.callback(posted.close)
-        sender = open_sender(gateway, account, journal, max_fee)
+        sender = open_sender(gateway, account, journal, max_fee, alarms)
         stack.callback(sender.close)
         batcher = Batcher(posted, follower, sender)
 

@@ -14,8 +14,6 @@ its way beside it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Event
-from time import monotonic
 
 import structlog
 
@@ -25,7 +23,7 @@ from deltaroll.l1.types import Header, PostedChunk
 from deltaroll.node.alarms import Alarm
 from deltaroll.node.follower import Follower
 from deltaroll.node.journal import Call, Intent
-from deltaroll.node.sender import Mined, Sender
+from deltaroll.node.sender import Mined, Sender, wait_for
 from deltaroll.node.store import SealedChunk, Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import TransitionFault
@@ -46,16 +44,10 @@ CLOCK_BYTES = 5
 LANDING_SECONDS = 600
 """A batch is not sent any more when L1 would refuse it this soon."""
 BATCH = "batch"
-POLL_SECONDS = 1.0
-SHORTEST_WAIT = 0.02
 
 
 class BatcherError(Exception):
     """The batcher cannot go on: what it would post is wrong."""
-
-
-class PendingError(L1Error):
-    """A transaction is on its way and not mined yet."""
 
 
 class StaleChunksError(BatcherError):
@@ -102,7 +94,6 @@ class Batcher:
         self.sender = sender
         self.blocked: str | None = None
         """Why nothing may be posted at the moment although L1 would take it."""
-        self._pause = Event()
 
     def find_next_chunk(self) -> int:
         """Return the first chunk that is not part of an honest batch.
@@ -238,19 +229,18 @@ class Batcher:
         intent = self.step()
         if intent is None:
             return None
-        end = monotonic() + patience
-        wait = SHORTEST_WAIT
-        while monotonic() < end:
+
+        def look() -> Posting | None:
             self.sender.tick(self.follower.poll())
-            place = self._find_batch(intent)
             mined = self.sender.find_mined(intent) if intent.mined_in is not None else None
-            if place is not None and mined is not None:
-                return self._describe(place, mined)
-            if place is None and mined is not None:
+            if mined is None:
+                return None
+            place = self._find_batch(intent)
+            if place is None:
                 raise L1Error(f"L1: batch in {mined.hash} did not become the head")
-            self._pause.wait(wait)
-            wait = min(2 * wait, POLL_SECONDS)
-        raise PendingError(f"L1: a batch is not mined after {patience:.0f} s; it is on its way")
+            return self._describe(place, mined)
+
+        return wait_for("a batch", look, patience)
 
     def submit(self, chunks: Sequence[SealedChunk], posted: Sequence[PostedChunk]) -> Intent | None:
         """Send a batch on top of the newest honest one; None when nothing pays for it.

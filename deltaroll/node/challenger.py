@@ -8,8 +8,6 @@ it needs no archive node.
 """
 
 from dataclasses import dataclass
-from threading import Event
-from time import monotonic
 
 import structlog
 from ape.contracts import ContractInstance
@@ -18,7 +16,7 @@ from deltaroll.l1.commitments import compute_chunk_tree, to_header_tuple
 from deltaroll.l1.gateway import L1Error
 from deltaroll.node.follower import Follower, Fraud
 from deltaroll.node.journal import Call, Intent
-from deltaroll.node.sender import Mined, RefusedError, Sender
+from deltaroll.node.sender import Mined, RefusedError, Sender, wait_for
 from deltaroll.protocol.constants import CHUNK_DEPTH
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
@@ -28,8 +26,6 @@ log = structlog.get_logger(__name__)
 MAX_PROOF_BYTES = 120_000
 """Calldata of a proof: nodes refuse transactions over 131,072 bytes."""
 PROOF = "proof"
-POLL_SECONDS = 1.0
-SHORTEST_WAIT = 0.02
 ZERO_BRANCH = [ZERO_HASH] * CHUNK_DEPTH
 
 
@@ -80,7 +76,6 @@ class Challenger:
         self.follower = follower
         self.sender = sender
         self.confirmations = confirmations
-        self._pause = Event()
 
     def step(self) -> Intent | None:
         """Do what is due after a look at L1: prove the first fraud, or see to the proof that is on
@@ -124,31 +119,25 @@ class Challenger:
         ------
         ChallengeError
         L1Error
-            As `step` does; also when the proof is not mined within `patience` seconds. It stays on
-            its way.
+            As `step` does.
+        PendingError
+            When the proof is not mined within `patience` seconds. It stays on its way.
         """
         fraud = self.follower.fraud
         intent = self.step()
         if intent is None or fraud is None:
             return None
-        end = monotonic() + patience
-        wait = SHORTEST_WAIT
-        while monotonic() < end:
+
+        def look() -> Mined | None:
             self.sender.tick(self.follower.gateway.get_head())
-            mined = self.sender.find_mined(intent) if intent.mined_in is not None else None
-            if mined is not None:
-                if not mined.succeeded:
-                    raise ChallengeError(f"the proof in {mined.hash} reverted")
-                log.info(
-                    "batch_removed",
-                    index=fraud.submitted.header.index,
-                    fault=fraud.fault.name,
-                    gas=mined.gas_used,
-                )
-                return Removal(fraud, mined, len(intent.call.data))
-            self._pause.wait(wait)
-            wait = min(2 * wait, POLL_SECONDS)
-        raise L1Error(f"L1: a proof is not mined after {patience:.0f} s; it is still on its way")
+            return self.sender.find_mined(intent) if intent.mined_in is not None else None
+
+        mined = wait_for("a proof", look, patience)
+        if not mined.succeeded:
+            raise ChallengeError(f"the proof in {mined.hash} reverted")
+        index = fraud.submitted.header.index
+        log.info("batch_removed", index=index, fault=fraud.fault.name, gas=mined.gas_used)
+        return Removal(fraud, mined, len(intent.call.data))
 
     def _send(self, fraud: Fraud) -> Intent | None:
         prover: ContractInstance = self.follower.gateway.contracts.prover

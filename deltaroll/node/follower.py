@@ -29,6 +29,7 @@ from deltaroll.l1.types import (
     Stage,
     Tally,
 )
+from deltaroll.node.alarms import Alarm, Alarms
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.signatures import compute_bad_signature
@@ -41,6 +42,10 @@ log = structlog.get_logger(__name__)
 
 MAX_SEEN = 256
 """Blocks that are kept to find where a reorganisation begins."""
+
+
+BEHIND_SECONDS = 60.0
+"""An alarm is raised when there has been no view to act upon for so long."""
 
 
 class LaggingError(L1Error):
@@ -232,8 +237,10 @@ class Follower:
         policy: ViewPolicy | None = None,
         now: Callable[[], float] = time,
         elapsed: Callable[[], float] = monotonic,
+        alarms: Alarms | None = None,
     ) -> None:
         self.gateway = gateway
+        self.alarms = alarms or Alarms()
         self.policy = policy or ViewPolicy()
         self.state = State()
         self.chain: list[Derived] = []
@@ -256,6 +263,7 @@ class Follower:
         self._events: list[L1Event] = []
         self._seen: list[BlockRef] = []
         self._lagging_since: float | None = None
+        self._behind_since: float | None = None
         self._contradictions = 0
 
     @property
@@ -274,12 +282,22 @@ class Follower:
         try:
             head = self._poll()
         except L1Error as problem:
-            self.behind = str(problem)
+            self._note(str(problem))
             # One that lags or contradicts itself may be one of several.
             self.gateway.nodes.turn()
             raise
-        self.behind = self._find_doubt(head)
+        self._note(self._find_doubt(head))
         return head
+
+    def _note(self, behind: str | None) -> None:
+        """Take down whether the view is one to act upon; for long it must not be none."""
+        self.behind = behind
+        now = self._elapsed()
+        if behind is None or self._behind_since is None:
+            self._behind_since = None if behind is None else now
+        since = self._behind_since
+        is_long = since is not None and now - since >= BEHIND_SECONDS
+        self.alarms.set(Alarm.BEHIND, is_long, reason=behind)
 
     def _poll(self) -> BlockRef:
         head = self.gateway.get_head()

@@ -9,11 +9,13 @@ is still to be sent.
 Nothing here waits. `tick` is called after each look at L1 and does what is due.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from threading import Event
+from time import monotonic
+from typing import Any, TypeVar
 
 import structlog
 from ape.api import AccountAPI
@@ -29,6 +31,8 @@ from deltaroll.protocol.hashing import keccak
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 BUMP = (9, 8)
 """Least rise of both fees for a replacement, and one wei. Nodes ask for a tenth, and some of them
 for more than exactly that."""
@@ -42,6 +46,8 @@ GAS_MARGIN = (6, 5)
 """What is allowed over the estimate: storage that others touch in between."""
 CONFIRMATIONS = 64
 """Blocks after which a used nonce is forgotten."""
+SHORTEST_WAIT, LONGEST_WAIT = 0.02, 1.0
+"""Seconds between two looks at something that is about to be mined."""
 CANCEL = "cancel"
 CANCEL_GAS = 21_000
 MEMORY = ":memory:"
@@ -60,6 +66,10 @@ class RefusedError(L1Error):
         super().__init__(message)
         self.reason = reason
         """What the node says, the name of the contract's error in it when it has one."""
+
+
+class PendingError(L1Error):
+    """A transaction is on its way and not mined yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,7 @@ class Sender:
         SendError
             When the account does not sign.
         """
-        if not self._can_pay(call):
+        if not self._can_pay(kind, call):
             return None
         intent = self.find_open(kind)
         if intent is None:
@@ -403,14 +413,15 @@ class Sender:
             limit = min(limit, ceiling)
         return Fees(limit, min(tip, limit))
 
-    def _can_pay(self, call: Call) -> bool:
-        """Return whether the account pays for a call and what is on its way; the alarm says no."""
+    def _can_pay(self, kind: str, call: Call) -> bool:
+        """Return whether the account pays for a call and what stays on its way beside it; the alarm
+        says no."""
         fees = self._compute_fees()
         self._cost = call.gas * fees.limit + call.value
         waiting = sum(
             each.call.gas * each.attempts[-1].fees.limit + each.call.value
             for each in self.open
-            if each.attempts
+            if each.attempts and each.kind not in (kind, CANCEL)
         )
         balance = self._ask_number("eth_getBalance", self.address, "latest")
         is_broke = balance < self._cost + waiting
@@ -446,6 +457,27 @@ class Sender:
             return int(answer, 16)
         except (TypeError, ValueError) as problem:
             raise L1Error(f"L1: {method}: no number: {answer!r}") from problem
+
+
+def wait_for(what: str, look: Callable[[], Result | None], patience: float) -> Result:
+    """Return what `look` finds, looking again and again, less and less often.
+
+    Raises
+    ------
+    PendingError
+        When that is nothing for `patience` seconds. What was sent stays on its way.
+    """
+    pause = Event()
+    end = monotonic() + patience
+    seconds = SHORTEST_WAIT
+    while True:
+        result = look()
+        if result is not None:
+            return result
+        if monotonic() >= end:
+            raise PendingError(f"L1: {what} is not mined after {patience:.0f} s: it is on its way")
+        pause.wait(seconds)
+        seconds = min(2 * seconds, LONGEST_WAIT)
 
 
 def _bump(fee: int) -> int:

@@ -396,8 +396,8 @@ class RealVenue:
         ).post()
 
     def is_lost(self) -> bool:
-        """Whether it cannot go on, by what docs/limits.md says: somebody else has posted, L1 has
-        reorganised a message away that the log has consumed, or a chunk has become too old.
+        """Whether it would have to be rebased: somebody else has posted, L1 has reorganised a
+        message away that the log has consumed, or a chunk has become too old.
         """
         self.follower.poll()
         messages = self.follower.state.messages

@@ -195,7 +195,9 @@ class Machine:
         self.store = Store(folder / "store.sqlite", self.gateway.domain)
         self.venue = Venue(self.store, self.gateway.domain)
         self.sender = Sender(self.gateway, account, folder / "journal.sqlite", rig.send_policy)
-        follower = Follower(self.gateway, rig.view_policy, elapsed=rig.get_elapsed)
+        follower = Follower(
+            self.gateway, rig.view_policy, elapsed=rig.get_elapsed, alarms=self.sender.alarms
+        )
         self.batcher = Batcher(self.store, follower, self.sender)
         self.operator = Operator(Inline(self.venue.sequencer), self.batcher, rig.depth)
         self.reports: list[Report] = []

@@ -151,10 +151,12 @@ def test_f3__outage_of_two_hours__recovers_at_once_with_few_requests(rig: Rig):
         rig.node.pay()
         rig.turn(1, HOUR // 5)
     assert all(isinstance(one, L1Error) for one in rig.node.problems)
+    assert Alarm.BEHIND in rig.node.sender.alarms.active
     rig.proxy.rule = honest
     rig.proxy.asked.clear()
     rig.node.look()
     assert len(rig.proxy.asked) < 60
+    assert Alarm.BEHIND not in rig.node.sender.alarms.active
     rig.check(2)
 
 

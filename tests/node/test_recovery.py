@@ -130,6 +130,30 @@ def test_check__deposit_comes_back_in_another_block__nothing_is_reverted(new_pat
     finish(desk)
 
 
+def test_check__killed_before_the_rebase_is_on_disk__is_as_before_and_recovers(
+    new_path, monkeypatch
+):
+    desk = open_desk(new_path())
+    deposit(desk, CARL, CASH)
+    desk.sync()
+    trade(desk)
+    desk.seal()
+    before = compute_fingerprint(desk.sequencer)
+    desk.l1.reorganise(1)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.sequencer, "flush", die)
+    with pytest.raises(KeyboardInterrupt):
+        recover(desk)
+    desk = desk.crash()
+    assert desk.venue.state.accounts[CARL].cash == 2 * CASH
+    assert compute_fingerprint(desk.sequencer).book == before.book
+    assert recover(desk) is not None
+    finish(desk)
+
+
 def test_check__same_bytes_with_another_message__are_not_taken_for_ours(new_path):
     """A chunk says that it consumes a message, not which: somebody posts it on another branch."""
     desk = open_desk(new_path())
