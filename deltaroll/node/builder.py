@@ -10,6 +10,7 @@ from deltaroll.protocol.fault import TransitionFault
 from deltaroll.protocol.state import State, charge, reset_meter
 from deltaroll.protocol.transition import Progress, process_chunk_start, process_transaction
 from deltaroll.protocol.types import (
+    AccountId,
     Context,
     DataFee,
     Distress,
@@ -18,6 +19,7 @@ from deltaroll.protocol.types import (
     Liquidate,
     List,
     Mark,
+    MarketId,
     Observe,
     Queue,
     SetTradingKey,
@@ -74,6 +76,9 @@ class ChunkBuilder:
         """Clock of chunks started from now on; see `move_clock`."""
         self.number = 0
         """Chunks sealed so far."""
+        self.accounts: set[AccountId] = set()
+        """Leaves that have been written since somebody cleared this; likewise the one below."""
+        self.markets: set[MarketId] = set()
         self._domain = domain
         self._on_seal = on_seal
         self._open: OpenChunk | None = None
@@ -108,6 +113,7 @@ class ChunkBuilder:
         except TransitionFault:
             self.state.rollback()
             raise
+        self.state.note_changes(self.accounts, self.markets)
         self.state.commit()
         chunk.progress = progress
         chunk.transactions.append(transaction)

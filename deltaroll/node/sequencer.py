@@ -4,26 +4,33 @@ Everything from outside becomes a log entry first; the live state, the book and 
 functions of the log. Callers acknowledge nothing before `flush` has returned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import structlog
 
-from deltaroll.engine.matching import Execution, MatchingEngine
+from deltaroll.engine.matching import Execution, MatchingEngine, SelfTradePolicy
 from deltaroll.node.builder import ChunkBuilder
+from deltaroll.node.client_ids import CLIENT_ID, Named, compute_content
+from deltaroll.node.desk import Desk
 from deltaroll.node.entries import (
     CancelAllEntry,
     CancelEntry,
     ClockEntry,
     DataFeeEntry,
+    DeadManEntry,
     Entry,
+    FireEntry,
+    HoldEntry,
     KeyEntry,
     LiquidateEntry,
     MessageEntry,
     ObserveEntry,
     OrderEntry,
     PokeEntry,
+    ProtectEntry,
+    ResumeEntry,
     SealEntry,
     SurfaceEntry,
     TransferEntry,
@@ -36,6 +43,19 @@ from deltaroll.node.entries import (
     to_observations,
     to_order_entry,
 )
+from deltaroll.node.events import Listener, Step
+from deltaroll.node.receipts import (
+    OUTCOMES,
+    Outcome,
+    ReceiptKey,
+    SignedReceipt,
+    decode_receipt,
+    encode_receipt,
+    hash_cancel,
+    hash_cancel_all,
+    sign_receipt,
+)
+from deltaroll.node.recorder import Recorder
 from deltaroll.node.store import SealedChunk, Store, StoreError
 from deltaroll.node.upkeep import (
     compute_pair_mark,
@@ -116,6 +136,10 @@ LEAST_DATA_FEE = 300
 within ten batches, and a fee that was legal when it was set would not be when it is posted."""
 
 
+REPLAY_STEPS = 1_024
+"""Steps of a replayed log that are handed over at once."""
+
+
 class RejectedError(Exception):
     """A request that was refused; nothing has changed. The message names field, value and rule."""
 
@@ -133,6 +157,39 @@ class Receipt:
     clock: Timestamp
     execution: Execution | None = None
     fault: Fault = Fault.NONE
+    outcome: Outcome = Outcome.DONE
+    signed: SignedReceipt | None = None
+    """None when the sequencer signs none: it has no key, or nobody asked for the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """When an order that is held is to be matched."""
+
+    is_index: bool
+    """The index of its underlying triggers it, else the mark of its series."""
+    is_above: bool
+    """At the level or above, else at the level or below."""
+    level: int
+    """Collateral units per lot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an order comes with besides what is signed."""
+
+    client_id: str = ""
+    self_trade: SelfTradePolicy | None = None
+    is_quote: bool = False
+    """Under the account's market-maker protection."""
+    replaces: int | None = None
+    """Nonce of the order that must be alive in the slot."""
+    trigger: Trigger | None = None
+
+
+NO_TERMS = Terms()
+MAX_WINDOW = 86_400
+"""Seconds, of market-maker protection and dead-man switches."""
 
 
 def validate_range(name: str, value: int, low: int, bits: int) -> None:
@@ -251,8 +308,21 @@ def to_poke(entry: PokeEntry) -> Transaction:
 class Sequencer:
     """One rollup's sequencer, single-threaded: the caller serialises."""
 
-    def __init__(self, store: Store, domain: bytes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        domain: bytes,
+        receipt_key: ReceiptKey | None = None,
+        listener: Listener | None = None,
+    ) -> None:
         """Open on a store; what its log holds is replayed first.
+
+        Parameters
+        ----------
+        receipt_key
+            Signs receipts; None: there are none.
+        listener
+            Gets the steps of the log, from its beginning, each when it is durable.
 
         Raises
         ------
@@ -265,7 +335,21 @@ class Sequencer:
         self._replaying = False
         self._builder = ChunkBuilder(self.state, domain, self._on_seal)
         self.engine = MatchingEngine(self._builder)
+        self._recorder = Recorder(self.state, self._builder, self.engine)
+        self.desk = Desk(self.state, self.engine, self._recorder)
+        self.receipt_key = receipt_key
+        self._listener = listener
+        self._steps: list[Step] = []
+        self._is_settled = False
+        """No price has moved since the triggers were looked at."""
+        self._recorder.is_on = listener is not None
         self._replay()
+
+    def listen(self, listener: Listener) -> None:
+        """Hand over the steps from now on; those before have to be replayed."""
+        self.flush()
+        self._listener = listener
+        self._recorder.is_on = True
 
     @property
     def clock(self) -> Timestamp:
@@ -278,9 +362,20 @@ class Sequencer:
         return self._builder.number
 
     def submit_order(
-        self, account_id: AccountId, slot_id: SlotId, order: Order, signature: bytes
+        self,
+        account_id: AccountId,
+        slot_id: SlotId,
+        order: Order,
+        signature: bytes,
+        terms: Terms = NO_TERMS,
+        allow: Callable[[AccountId], None] | None = None,
     ) -> Receipt:
-        """Match an order.
+        """Match an order, or hold it for its trigger.
+
+        Parameters
+        ----------
+        allow
+            Called when the signature is good and before anything is logged; it may refuse.
 
         Raises
         ------
@@ -296,15 +391,17 @@ class Sequencer:
         validate_range("nonce", order.nonce, 1, NONCE_BITS)
         validate_range("epoch", order.epoch, 0, EPOCH_BITS)
         clock = self.clock
-        if order.expiry < clock:
+        is_known = terms.client_id != "" and self.desk.ids.find(account_id, terms.client_id)
+        if order.expiry < clock and not is_known:
             raise RejectedError(
                 f"expiry: {order.expiry} is before the clock {clock}", Fault.ORDER_EXPIRED
             )
-        validate_range("expiry", order.expiry - clock, 0, EXPIRY_BITS)
+        validate_range("expiry", max(0, order.expiry - clock), 0, EXPIRY_BITS)
         account = self.state.accounts.get(account_id)
         if account is None:
             raise RejectedError(f"account: no account {account_id}", Fault.UNKNOWN_ACCOUNT)
-        signer = self._recover(hash_order(account_id, slot_id, order), signature)
+        subject = hash_order(account_id, slot_id, order)
+        signer = self._recover(subject, signature)
         try:
             validate_account_signer(account, Role.TRADER, signer, clock)
         except TransitionFault as problem:
@@ -312,15 +409,144 @@ class Sequencer:
                 f"signature: by 0x{signer.hex()}, which may not trade for account {account_id}",
                 problem.fault,
             ) from None
-        return self._process(to_order_entry(account_id, slot_id, order, signature, signer))
+        if allow is not None:
+            allow(account_id)
+        if terms is NO_TERMS:
+            entry = to_order_entry(account_id, slot_id, order, signature, signer)
+            return self._process(entry, subject, account_id)
+        return self._submit_with_terms(
+            to_order_entry(
+                account_id,
+                slot_id,
+                order,
+                signature,
+                signer,
+                terms.client_id,
+                "" if terms.self_trade is None else terms.self_trade.value,
+                terms.is_quote,
+            ),
+            terms,
+            subject,
+        )
+
+    def _submit_with_terms(self, order: OrderEntry, terms: Terms, subject: bytes) -> Receipt:
+        account, slot = AccountId(order.account), SlotId(order.slot)
+        entry: OrderEntry | HoldEntry = order
+        if terms.trigger is not None:
+            validate_range("trigger", terms.trigger.level, 1, PRICE_BITS)
+            entry = HoldEntry(
+                order, terms.trigger.is_index, terms.trigger.is_above, terms.trigger.level
+            )
+        if terms.client_id:
+            if CLIENT_ID.fullmatch(terms.client_id) is None:
+                raise RejectedError(
+                    f"client_id: {terms.client_id!r} is not 1 to 36 letters, digits or . _ : -"
+                )
+            named = self.desk.ids.find(account, terms.client_id)
+            if named is not None:
+                if named.content != compute_content(entry):
+                    raise RejectedError(
+                        f"client_id: {terms.client_id!r} is the name of another order, "
+                        f"slot {named.slot} nonce {named.nonce}"
+                    )
+                return self._find_named(named)
+        if terms.replaces is not None:
+            alive = self.desk.get_nonce(account, slot)
+            if alive != terms.replaces:
+                found = "no order" if alive is None else f"the order with nonce {alive}"
+                raise RejectedError(
+                    f"replaces: slot {slot} holds {found}, not the one with {terms.replaces}",
+                    Fault.ORDER_NONCE,
+                )
+        if terms.is_quote:
+            underlying = self.desk.protections.find_underlying(MarketId(order.market))
+            if underlying is None or self.desk.protections.find(account, underlying) is None:
+                raise RejectedError(
+                    f"is_quote: account {account} has no protection on the underlying of "
+                    f"market {order.market}"
+                )
+        return self._process(entry, subject, account)
+
+    def _find_named(self, named: Named) -> Receipt:
+        """Return what became of an order with a name, as it was answered then."""
+        stored = self.store.get_receipt(named.sequence)
+        execution = named.execution
+        return Receipt(
+            named.sequence,
+            named.clock,
+            execution,
+            Fault.NONE,
+            Outcome.HELD if execution is None else OUTCOMES[execution.status],
+            None if stored is None else decode_receipt(stored),
+        )
 
     def cancel(self, account_id: AccountId, slot_id: SlotId) -> Receipt:
         """Take an order off the book; the caller has authenticated the account."""
-        return self._process(CancelEntry(account_id, slot_id))
+        nonce = self.desk.get_nonce(account_id, slot_id) or 0
+        subject = hash_cancel(account_id, slot_id, nonce)
+        return self._process(CancelEntry(account_id, slot_id), subject, account_id)
+
+    def cancel_named(self, account_id: AccountId, client_id: str) -> Receipt:
+        """Cancel an order by its client id; the caller has authenticated the account.
+
+        Raises
+        ------
+        RejectedError
+            When no order of that name is alive.
+        """
+        named = self.desk.ids.find(account_id, client_id)
+        if named is None or self.desk.get_nonce(account_id, SlotId(named.slot)) != named.nonce:
+            raise RejectedError(
+                f"client_id: no order {client_id!r} of account {account_id} is open"
+            )
+        return self.cancel(account_id, SlotId(named.slot))
 
     def cancel_all(self, account_id: AccountId, market: MarketId | None = None) -> Receipt:
         """Take an account's orders off the book; the caller has authenticated the account."""
-        return self._process(CancelAllEntry(account_id, market or 0))
+        subject = hash_cancel_all(account_id, market or 0)
+        return self._process(CancelAllEntry(account_id, market or 0), subject, account_id)
+
+    def set_dead_man(self, account_id: AccountId, seconds: int) -> Receipt:
+        """Cancel everything of an account unless it is heard of again in time; 0: never.
+
+        Raises
+        ------
+        RejectedError
+        """
+        if not 0 <= seconds <= MAX_WINDOW:
+            raise RejectedError(f"seconds: {seconds} is outside 0..{MAX_WINDOW}")
+        return self._process(DeadManEntry(account_id, seconds))
+
+    def protect(
+        self, account_id: AccountId, underlying: MarketId, seconds: int, lots: int, fills: int
+    ) -> Receipt:
+        """Set an account's market-maker protection on an underlying; 0 seconds: none.
+
+        Raises
+        ------
+        RejectedError
+        """
+        if not isinstance(self.state.markets.get(underlying), Underlying):
+            raise RejectedError(f"underlying: no underlying {underlying}", Fault.UNKNOWN_MARKET)
+        if not 0 <= seconds <= MAX_WINDOW:
+            raise RejectedError(f"seconds: {seconds} is outside 0..{MAX_WINDOW}")
+        validate_range("lots", lots, 0, LOTS_BITS)
+        validate_range("fills", fills, 0, LOTS_BITS)
+        if seconds and not lots and not fills:
+            raise RejectedError("lots: a protection limits lots, fills or both")
+        return self._process(ProtectEntry(account_id, underlying, seconds, lots, fills))
+
+    def resume(self, account_id: AccountId, underlying: MarketId) -> Receipt:
+        """Take an account's quotes again after its protection has tripped.
+
+        Raises
+        ------
+        RejectedError
+            When there is no protection.
+        """
+        if self.desk.protections.find(account_id, underlying) is None:
+            raise RejectedError(f"underlying: account {account_id} has no protection there")
+        return self._process(ResumeEntry(account_id, underlying))
 
     def submit_action(
         self, action: Transfer | Withdraw | SetTradingKey, signature: bytes
@@ -338,7 +564,9 @@ class Sequencer:
         self._validate_signatures(
             action, (signature,), f"signature: not by the owner of account {request.subject}"
         )
-        receipt = self._process(to_action_entry(action, signature))
+        receipt = self._process(
+            to_action_entry(action, signature), request.struct_hash, request.subject
+        )
         if receipt.fault != Fault.NONE:
             raise RejectedError(
                 f"{type(action).__name__}: refused by the protocol: {receipt.fault.name}",
@@ -489,8 +717,12 @@ class Sequencer:
             self._process(SealEntry())
 
     def flush(self) -> None:
-        """Make everything so far durable: only now may it be acknowledged."""
+        """Make everything so far durable: only now may it be acknowledged. Then it is published."""
         self.store.flush()
+        if self._steps:
+            steps, self._steps = self._steps, []
+            if self._listener is not None:
+                self._listener(steps)
 
     def _validate_signatures(
         self, transaction: Transaction, signatures: tuple[bytes, ...], problem: str
@@ -523,54 +755,111 @@ class Sequencer:
             )
         return recover_signer(compute_digest(self.domain, struct_hash), signature)
 
-    def _process(self, entry: Entry) -> Receipt:
+    def _process(self, entry: Entry, subject: bytes = b"", account: int = 0) -> Receipt:
+        receipt = self._log(entry, subject, account)
+        if self.desk.triggers and not self._is_settled:
+            self._fire_due()
+        return receipt
+
+    def _fire_due(self) -> None:
+        """Match the held orders whose triggers are met, oldest first; each may move a mark."""
+        self._is_settled = True
+        while (held := self.desk.triggers.find_due(self.state)) is not None:
+            account, slot = held.key
+            subject = hash_order(account, slot, held.entry.order.to_order())
+            self._log(FireEntry(account, slot), subject, account)
+
+    def _log(self, entry: Entry, subject: bytes, account: int) -> Receipt:
         sequence = self.store.append(encode_entry(entry))
-        return self._apply(sequence, entry)
+        receipt = self._apply(sequence, entry)
+        key = self.receipt_key
+        if key is None or not subject or receipt.fault != Fault.NONE:
+            return receipt
+        signed = sign_receipt(
+            key,
+            self.domain,
+            subject,
+            account,
+            sequence,
+            receipt.clock,
+            receipt.outcome,
+            receipt.execution,
+        )
+        self.store.keep_receipt(sequence, encode_receipt(signed))
+        return replace(receipt, signed=signed)
 
     def _apply(self, sequence: int, entry: Entry) -> Receipt:
         """Do what an entry says; the same entry on the same state does the same, always."""
         execution: Execution | None = None
         fault = Fault.NONE
+        outcome = Outcome.DONE
         match entry:
             case OrderEntry():
                 self._refresh(MarketId(entry.market))
-                execution = self.engine.submit(
-                    AccountId(entry.account),
-                    SlotId(entry.slot),
-                    entry.to_order(),
-                    entry.signature,
-                    Address(entry.signer),
-                    sequence,
-                )
+                execution = self.desk.submit(sequence, entry)
+            case HoldEntry():
+                outcome = Outcome.HELD
+                execution = self.desk.hold(sequence, entry)
+                self._is_settled = False
+            case FireEntry():
+                execution = self._apply_fire(sequence, entry)
             case CancelEntry():
-                self.engine.cancel(AccountId(entry.account), SlotId(entry.slot))
+                self.desk.cancel(AccountId(entry.account), SlotId(entry.slot))
             case CancelAllEntry():
                 market = MarketId(entry.market) if entry.market else None
-                self.engine.cancel_all(AccountId(entry.account), market)
+                self.desk.cancel_all(AccountId(entry.account), market)
+            case DeadManEntry():
+                deadline = Timestamp(self.clock + entry.seconds) if entry.seconds else None
+                self.desk.dead_men.set(AccountId(entry.account), deadline)
+            case ProtectEntry():
+                self.desk.protections.set(
+                    AccountId(entry.account),
+                    MarketId(entry.underlying),
+                    entry.seconds,
+                    entry.lots,
+                    entry.fills,
+                )
+            case ResumeEntry():
+                self.desk.resume(AccountId(entry.account), MarketId(entry.underlying))
             case TransferEntry() | WithdrawEntry() | KeyEntry():
                 fault = self._execute(to_action(entry), (entry.signature,))
                 if isinstance(entry, KeyEntry) and fault == Fault.NONE:
-                    self.engine.drop_stale(AccountId(entry.account))
+                    self.desk.drop_stale(AccountId(entry.account))
             case ObserveEntry():
                 fault = self._apply_observe(entry)
             case SurfaceEntry():
                 fault = self._apply_surface(entry)
             case LiquidateEntry():
                 fault = self._execute(entry.to_liquidate(), (entry.signature,))
+                if fault == Fault.NONE:
+                    self._recorder.note_liquidation(entry.to_liquidate())
             case PokeEntry():
                 fault = self._execute(to_poke(entry), ())
             case DataFeeEntry():
                 self._apply_data_fee(entry)
             case ClockEntry():
                 self._builder.move_clock(Timestamp(entry.time))
-                self.engine.expire(self._builder.clock)
+                self.desk.expire(self._builder.clock)
                 for listing in iterate_listings(self.state):
                     self._execute(listing, ())
             case MessageEntry():
                 fault = self._apply_message(entry)
             case SealEntry():
                 self._builder.cut()
-        return Receipt(sequence, self.clock, execution, fault)
+        if execution is not None:
+            outcome = OUTCOMES[execution.status]
+        step = self._recorder.finish(sequence, self.clock)
+        if step is not None:
+            self._steps.append(step)
+        return Receipt(sequence, self.clock, execution, fault, outcome)
+
+    def _apply_fire(self, sequence: int, entry: FireEntry) -> Execution:
+        account, slot = AccountId(entry.account), SlotId(entry.slot)
+        held = self.desk.triggers.find(account, slot)
+        if held is None:
+            raise StoreError(f"store: entry {sequence} fires an order that is not held")
+        self._refresh(MarketId(held.entry.order.market))
+        return self.desk.fire(sequence, account, slot)[1]
 
     def _execute(
         self,
@@ -585,6 +874,8 @@ class Sequencer:
                     self._builder.cut()
                     continue
                 return problem.fault
+            # Marks and indices move by transactions of the sequencer's own alone.
+            self._is_settled = False
             return Fault.NONE
         return Fault.OVERWEIGHT
 
@@ -647,7 +938,7 @@ class Sequencer:
         if fault != Fault.NONE:
             raise StoreError(f"message {entry.index} cannot be consumed: {fault.name}")
         for account_id in sorted(self.state.meter.accounts):
-            self.engine.drop_stale(account_id)
+            self.desk.drop_stale(account_id)
         if self.state.globals.skipped != skipped:
             log.info("message_skipped", index=entry.index, kind=entry.kind)
         return Fault.NONE
@@ -677,6 +968,9 @@ class Sequencer:
             except msgspec.DecodeError as problem:
                 raise StoreError(f"store: log entry {sequence}: {problem}") from problem
             self._apply(sequence, entry)
+            if len(self._steps) >= REPLAY_STEPS:
+                self.flush()
+        self.flush()
         self._replaying = False
         if self._builder.number != self.store.count_chunks():
             raise StoreError("store: there are chunks that the log does not explain")

@@ -1,0 +1,165 @@
+"""Signed receipts: what the sequencer answers for. The soft stage `accepted` means one of these.
+
+EIP-712, under the rollup's own domain: a wallet or a contract can check one, long after and without
+asking anybody.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgspec
+from coincurve import PrivateKey
+
+from deltaroll.engine.matching import Execution, OrderStatus, Reason, RejectReason
+from deltaroll.protocol.eip712 import compute_digest
+from deltaroll.protocol.fault import Fault
+from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.types import Address
+
+RECEIPT_TYPE = (
+    "Receipt(bytes32 subject,uint32 account,uint64 sequence,uint40 clock,uint8 outcome,"
+    "uint32 filled,uint16 reason)"
+)
+CANCEL_TYPE = "Cancel(uint32 account,uint16 slot,uint32 nonce)"
+CANCEL_ALL_TYPE = "CancelAll(uint32 account,uint16 market)"
+_RECEIPT_HASH = keccak(RECEIPT_TYPE.encode())
+_CANCEL_HASH = keccak(CANCEL_TYPE.encode())
+_CANCEL_ALL_HASH = keccak(CANCEL_ALL_TYPE.encode())
+REJECT_REASONS = {reason: 1_000 + place for place, reason in enumerate(RejectReason)}
+"""Numbers of the reasons that are no faults of the protocol."""
+
+
+class Outcome(IntEnum):
+    """What became of a request when it was accepted."""
+
+    DONE = 0
+    """An action or a cancellation."""
+    RESTING = 1
+    PARTIALLY_FILLED = 2
+    FILLED = 3
+    CANCELLED = 4
+    REJECTED = 5
+    HELD = 6
+    """It waits for its trigger."""
+
+
+OUTCOMES = {
+    OrderStatus.RESTING: Outcome.RESTING,
+    OrderStatus.PARTIALLY_FILLED: Outcome.PARTIALLY_FILLED,
+    OrderStatus.FILLED: Outcome.FILLED,
+    OrderStatus.CANCELLED: Outcome.CANCELLED,
+    OrderStatus.REJECTED: Outcome.REJECTED,
+}
+
+
+class SignedReceipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A receipt with the sequencer's signature."""
+
+    subject: bytes
+    """EIP-712 struct hash of the order, action or cancellation."""
+    account: int
+    sequence: int
+    """Place in the log."""
+    clock: int
+    """Of the log, seconds since 1970."""
+    outcome: int
+    filled: int
+    """Lots, at once."""
+    reason: int
+    """Number of a fault, or from 1000 on of a reason of the matching engine; 0: none."""
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptKey:
+    """The sequencer's key for receipts."""
+
+    key: PrivateKey
+    address: Address
+
+
+def make_receipt_key(secret: bytes) -> ReceiptKey:
+    """Return the key of a 32-byte secret; ValueError when it is none."""
+    key = PrivateKey(secret)
+    return ReceiptKey(key, Address(keccak(key.public_key.format(compressed=False)[1:])[12:]))
+
+
+def get_reason_number(reason: Reason | None) -> int:
+    """Return the number that stands for a reason."""
+    if reason is None:
+        return 0
+    return int(reason) if isinstance(reason, Fault) else REJECT_REASONS[reason]
+
+
+def hash_receipt(receipt: SignedReceipt) -> bytes:
+    """Return the struct hash of a receipt."""
+    return keccak(
+        b"".join(
+            (
+                _RECEIPT_HASH,
+                receipt.subject,
+                receipt.account.to_bytes(32, "big"),
+                receipt.sequence.to_bytes(32, "big"),
+                receipt.clock.to_bytes(32, "big"),
+                receipt.outcome.to_bytes(32, "big"),
+                receipt.filled.to_bytes(32, "big"),
+                receipt.reason.to_bytes(32, "big"),
+            )
+        )
+    )
+
+
+def hash_cancel(account: int, slot: int, nonce: int) -> bytes:
+    """Return what a receipt of a cancelled order is about."""
+    words = b"".join(value.to_bytes(32, "big") for value in (account, slot, nonce))
+    return keccak(_CANCEL_HASH + words)
+
+
+def hash_cancel_all(account: int, market: int) -> bytes:
+    """Return what a receipt of a mass cancellation is about; market 0: all of them."""
+    return keccak(_CANCEL_ALL_HASH + account.to_bytes(32, "big") + market.to_bytes(32, "big"))
+
+
+def sign_receipt(
+    key: ReceiptKey,
+    domain: bytes,
+    subject: bytes,
+    account: int,
+    sequence: int,
+    clock: int,
+    outcome: Outcome,
+    execution: Execution | None,
+) -> SignedReceipt:
+    """Return the receipt of an entry."""
+    filled = 0 if execution is None else execution.filled
+    reason = None if execution is None else execution.reason
+    unsigned = SignedReceipt(
+        subject, account, sequence, clock, int(outcome), filled, get_reason_number(reason), b""
+    )
+    raw = key.key.sign_recoverable(compute_digest(domain, hash_receipt(unsigned)), hasher=None)
+    # Low s always, as libsecp256k1 signs; the parity goes into its top bit (EIP-2098).
+    signature = raw[:32] + bytes((raw[32] | raw[64] << 7,)) + raw[33:64]
+    return SignedReceipt(
+        subject,
+        account,
+        sequence,
+        clock,
+        unsigned.outcome,
+        unsigned.filled,
+        unsigned.reason,
+        signature,
+    )
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(SignedReceipt)
+
+
+def encode_receipt(receipt: SignedReceipt) -> bytes:
+    """Return a receipt as it is stored."""
+    return _encoder.encode(receipt)
+
+
+def decode_receipt(encoding: bytes) -> SignedReceipt:
+    """Return a stored receipt."""
+    return _decoder.decode(encoding)
