@@ -285,6 +285,10 @@ class MatchingEngine:
             found = [resting for orders in self._orders.values() for resting in orders.values()]
         return sorted(found, key=lambda resting: resting.sequence)
 
+    def get_markets(self) -> list[MarketId]:
+        """Return the markets that have had orders."""
+        return sorted(self._books)
+
     def best(self, market: MarketId) -> tuple[int | None, int | None]:
         """Return the best bid and the best ask of a market."""
         book = self._books.get(market)

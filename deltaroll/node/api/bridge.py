@@ -1,0 +1,162 @@
+"""Between the event loop and the sequencer's thread: requests go over in groups.
+
+While the sequencer works on one group the next one collects, from all clients. A group is flushed
+once and answered afterwards, so the cost of a commit and of waking a thread is shared. What takes
+long is a generator: it is run a slice at a time, between groups.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Generator, Sequence
+from time import perf_counter
+from types import GeneratorType
+from typing import Any, Protocol
+
+import structlog
+
+from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.server import SequencerThread
+from deltaroll.node.store import StoreError
+
+log = structlog.get_logger(__name__)
+
+MAX_GROUP = 256
+"""Requests of one commit: few enough that nobody waits long for it."""
+SLICE_SECONDS = 0.005
+MAX_SLICED = 100
+"""Long computations that may be under way."""
+
+
+class Job(Protocol):
+    """Something to do on the sequencer's thread, and what to do with its result on the loop."""
+
+    def run(self, sequencer: Sequencer) -> Any:
+        """Return a result, or a generator that returns one; RejectedError to refuse."""
+
+    def finish(self, result: Any) -> None:
+        """Take the result, or the exception that came instead."""
+
+
+Done = list[tuple[Job, Any]]
+
+
+class Bridge:
+    """Hands jobs over and brings results and events back."""
+
+    def __init__(self, thread: SequencerThread, loop: asyncio.AbstractEventLoop) -> None:
+        self._thread = thread
+        self._loop = loop
+        self._waiting: deque[Job] = deque()
+        self._is_scheduled = False
+        self._is_running = False
+        # Of the sequencer's thread alone.
+        self._sliced: deque[tuple[Job, Generator[None, None, Any]]] = deque()
+
+    @property
+    def backlog(self) -> int:
+        """Jobs that wait."""
+        return len(self._waiting)
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over, soon."""
+        self._waiting.append(job)
+        if not self._is_scheduled and not self._is_running:
+            self._is_scheduled = True
+            # What other clients have sent by now goes along.
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._is_scheduled = False
+        if self._is_running:
+            return
+        waiting = self._waiting
+        jobs = [waiting.popleft() for _ in range(min(len(waiting), MAX_GROUP))]
+        self._is_running = True
+        try:
+            future = self._thread.start(lambda sequencer: self._run(sequencer, jobs))
+        except StoreError as problem:
+            self._take_back(jobs, problem, None)
+            return
+        future.add_done_callback(
+            lambda done: self._call_loop(self._take_back, jobs, done.exception(), done)
+        )
+
+    def _call_loop(self, function: Any, *values: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *values)
+        except RuntimeError:
+            # The loop is closed: nobody waits for an answer any more.
+            log.info("api_answers_dropped")
+
+    def _run(self, sequencer: Sequencer, jobs: Sequence[Job]) -> tuple[Done, bool]:
+        done: Done = []
+        for job in jobs:
+            try:
+                result = job.run(sequencer)
+            except RejectedError as refusal:
+                result = refusal
+            if isinstance(result, GeneratorType):
+                if len(self._sliced) >= MAX_SLICED:
+                    result = StoreError("server: too many long questions are under way")
+                else:
+                    self._sliced.append((job, result))
+                    continue
+            done.append((job, result))
+        if self._sliced:
+            self._slice(done)
+        # What answers tell may be newer than what is durable.
+        sequencer.flush()
+        return done, bool(self._sliced)
+
+    def _slice(self, done: Done) -> None:
+        job, generator = self._sliced[0]
+        self._sliced.rotate(-1)
+        until = perf_counter() + SLICE_SECONDS
+        try:
+            while perf_counter() < until:
+                next(generator)
+            return
+        except StopIteration as stop:
+            result = stop.value
+        except RejectedError as refusal:
+            result = refusal
+        self._sliced.remove((job, generator))
+        done.append((job, result))
+
+    def _take_back(self, jobs: Sequence[Job], problem: BaseException | None, future: Any) -> None:
+        self._is_running = False
+        if problem is not None:
+            # A sequencer that has failed stays so: nothing is under way there any more.
+            failed = [*jobs, *(job for job, _ in self._sliced), *self._waiting]
+            self._sliced.clear()
+            self._waiting.clear()
+            for job in failed:
+                job.finish(problem)
+            return
+        done, goes_on = future.result()
+        if self._waiting or goes_on:
+            # The sequencer is not to wait for the answers to be written.
+            self._hand_over()
+        for job, result in done:
+            job.finish(result)
+
+
+class Call:
+    """A job that somebody awaits."""
+
+    def __init__(self, function: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._function = function
+        self.future: asyncio.Future[Any] = loop.create_future()
+
+    def run(self, sequencer: Sequencer) -> Any:
+        """Do it."""
+        return self._function(sequencer)
+
+    def finish(self, result: Any) -> None:
+        """Wake whoever waits."""
+        if self.future.done():
+            return
+        if isinstance(result, BaseException):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
