@@ -1,9 +1,11 @@
 """Signed receipts: what the sequencer answers for. The soft stage `accepted` means one of these.
 
 EIP-712, under the rollup's own domain: a wallet or a contract can check one, long after and without
-asking anybody.
+asking anybody. What is committed together is signed together: a receipt is a leaf of a Merkle tree
+whose root is signed (pairs are hashed in ascending order, as OpenZeppelin's MerkleProof does).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,15 +16,18 @@ from deltaroll.engine.matching import Execution, OrderStatus, Reason, RejectReas
 from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.recovery import recover_signer
 from deltaroll.protocol.types import Address
 
 RECEIPT_TYPE = (
     "Receipt(bytes32 subject,uint32 account,uint64 sequence,uint40 clock,uint8 outcome,"
     "uint32 filled,uint16 reason)"
 )
+GROUP_TYPE = "Receipts(bytes32 root)"
 CANCEL_TYPE = "Cancel(uint32 account,uint16 slot,uint32 nonce)"
 CANCEL_ALL_TYPE = "CancelAll(uint32 account,uint16 market)"
 _RECEIPT_HASH = keccak(RECEIPT_TYPE.encode())
+_GROUP_HASH = keccak(GROUP_TYPE.encode())
 _CANCEL_HASH = keccak(CANCEL_TYPE.encode())
 _CANCEL_ALL_HASH = keccak(CANCEL_ALL_TYPE.encode())
 REJECT_REASONS = {reason: 1_000 + place for place, reason in enumerate(RejectReason)}
@@ -52,8 +57,8 @@ OUTCOMES = {
 }
 
 
-class SignedReceipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A receipt with the sequencer's signature."""
+class SignedReceipt(msgspec.Struct, frozen=True, array_like=True):
+    """A receipt with the sequencer's signature; without one until its commit."""
 
     subject: bytes
     """EIP-712 struct hash of the order, action or cancellation."""
@@ -67,7 +72,10 @@ class SignedReceipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Lots, at once."""
     reason: int
     """Number of a fault, or from 1000 on of a reason of the matching engine; 0: none."""
-    signature: bytes
+    branch: list[bytes] = []
+    """Siblings from this receipt up to the root that is signed."""
+    signature: bytes = b""
+    """Of all receipts of a commit together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +128,7 @@ def hash_cancel_all(account: int, market: int) -> bytes:
     return keccak(_CANCEL_ALL_HASH + account.to_bytes(32, "big") + market.to_bytes(32, "big"))
 
 
-def sign_receipt(
-    key: ReceiptKey,
-    domain: bytes,
+def make_receipt(
     subject: bytes,
     account: int,
     sequence: int,
@@ -130,25 +136,72 @@ def sign_receipt(
     outcome: Outcome,
     execution: Execution | None,
 ) -> SignedReceipt:
-    """Return the receipt of an entry."""
+    """Return the receipt of an entry, not signed yet."""
     filled = 0 if execution is None else execution.filled
     reason = None if execution is None else execution.reason
-    unsigned = SignedReceipt(
-        subject, account, sequence, clock, int(outcome), filled, get_reason_number(reason), b""
-    )
-    raw = key.key.sign_recoverable(compute_digest(domain, hash_receipt(unsigned)), hasher=None)
+    number = get_reason_number(reason)
+    return SignedReceipt(subject, account, sequence, clock, int(outcome), filled, number)
+
+
+def hash_pair(left: bytes, right: bytes) -> bytes:
+    """Return the hash of two nodes, whichever comes first."""
+    return keccak(left + right if left < right else right + left)
+
+
+def compute_branches(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """Return the root over leaves and each leaf's siblings from the bottom up. A node without a
+    sibling moves up as it is."""
+    branches: list[list[bytes]] = [[] for _ in leaves]
+    level = list(leaves)
+    width = 1
+    while len(level) > 1:
+        for place, branch in enumerate(branches):
+            sibling = place // width ^ 1
+            if sibling < len(level):
+                branch.append(level[sibling])
+        level = [
+            hash_pair(level[place], level[place + 1]) if place + 1 < len(level) else level[place]
+            for place in range(0, len(level), 2)
+        ]
+        width *= 2
+    return level[0], branches
+
+
+def compute_group_digest(domain: bytes, root: bytes) -> bytes:
+    """Return what is signed for all receipts of a commit."""
+    return compute_digest(domain, keccak(_GROUP_HASH + root))
+
+
+def sign_receipts(
+    key: ReceiptKey, domain: bytes, receipts: Sequence[SignedReceipt]
+) -> list[SignedReceipt]:
+    """Sign the receipts of one commit: one signature for all, a branch for each."""
+    root, branches = compute_branches([hash_receipt(receipt) for receipt in receipts])
+    raw = key.key.sign_recoverable(compute_group_digest(domain, root), hasher=None)
     # Low s always, as libsecp256k1 signs; the parity goes into its top bit (EIP-2098).
     signature = raw[:32] + bytes((raw[32] | raw[64] << 7,)) + raw[33:64]
-    return SignedReceipt(
-        subject,
-        account,
-        sequence,
-        clock,
-        unsigned.outcome,
-        unsigned.filled,
-        unsigned.reason,
-        signature,
-    )
+    return [
+        SignedReceipt(
+            receipt.subject,
+            receipt.account,
+            receipt.sequence,
+            receipt.clock,
+            receipt.outcome,
+            receipt.filled,
+            receipt.reason,
+            branch,
+            signature,
+        )
+        for receipt, branch in zip(receipts, branches, strict=True)
+    ]
+
+
+def recover_receipt_signer(domain: bytes, receipt: SignedReceipt) -> Address:
+    """Return the address that has signed a receipt; zero when nobody has."""
+    node = hash_receipt(receipt)
+    for sibling in receipt.branch:
+        node = hash_pair(node, sibling)
+    return recover_signer(compute_group_digest(domain, node), receipt.signature)
 
 
 _encoder = msgspec.msgpack.Encoder()

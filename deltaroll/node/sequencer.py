@@ -53,7 +53,8 @@ from deltaroll.node.receipts import (
     encode_receipt,
     hash_cancel,
     hash_cancel_all,
-    sign_receipt,
+    make_receipt,
+    sign_receipts,
 )
 from deltaroll.node.recorder import Recorder
 from deltaroll.node.store import SealedChunk, Store, StoreError
@@ -158,8 +159,6 @@ class Receipt:
     execution: Execution | None = None
     fault: Fault = Fault.NONE
     outcome: Outcome = Outcome.DONE
-    signed: SignedReceipt | None = None
-    """None when the sequencer signs none: it has no key, or nobody asked for the entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +339,9 @@ class Sequencer:
         self.receipt_key = receipt_key
         self._listener = listener
         self._steps: list[Step] = []
+        self._unsigned: list[SignedReceipt] = []
+        self._signed: dict[int, SignedReceipt] = {}
+        """Of the last commit, by sequence number."""
         self._is_settled = False
         """No price has moved since the triggers were looked at."""
         self._recorder.is_on = listener is not None
@@ -467,9 +469,16 @@ class Sequencer:
                 )
         return self._process(entry, subject, account)
 
+    def find_receipt(self, sequence: int) -> SignedReceipt | None:
+        """Return the signed receipt of a committed entry, None when it has none."""
+        signed = self._signed.get(sequence)
+        if signed is None:
+            stored = self.store.get_receipt(sequence)
+            return None if stored is None else decode_receipt(stored)
+        return signed
+
     def _find_named(self, named: Named) -> Receipt:
         """Return what became of an order with a name, as it was answered then."""
-        stored = self.store.get_receipt(named.sequence)
         execution = named.execution
         return Receipt(
             named.sequence,
@@ -477,7 +486,6 @@ class Sequencer:
             execution,
             Fault.NONE,
             Outcome.HELD if execution is None else OUTCOMES[execution.status],
-            None if stored is None else decode_receipt(stored),
         )
 
     def cancel(self, account_id: AccountId, slot_id: SlotId) -> Receipt:
@@ -718,6 +726,9 @@ class Sequencer:
 
     def flush(self) -> None:
         """Make everything so far durable: only now may it be acknowledged. Then it is published."""
+        self._signed.clear()
+        if self._unsigned:
+            self._sign_receipts()
         self.store.flush()
         if self._steps:
             steps, self._steps = self._steps, []
@@ -772,21 +783,21 @@ class Sequencer:
     def _log(self, entry: Entry, subject: bytes, account: int) -> Receipt:
         sequence = self.store.append(encode_entry(entry))
         receipt = self._apply(sequence, entry)
+        if subject and self.receipt_key is not None and receipt.fault == Fault.NONE:
+            self._unsigned.append(
+                make_receipt(
+                    subject, account, sequence, receipt.clock, receipt.outcome, receipt.execution
+                )
+            )
+        return receipt
+
+    def _sign_receipts(self) -> None:
         key = self.receipt_key
-        if key is None or not subject or receipt.fault != Fault.NONE:
-            return receipt
-        signed = sign_receipt(
-            key,
-            self.domain,
-            subject,
-            account,
-            sequence,
-            receipt.clock,
-            receipt.outcome,
-            receipt.execution,
-        )
-        self.store.keep_receipt(sequence, encode_receipt(signed))
-        return replace(receipt, signed=signed)
+        unsigned, self._unsigned = self._unsigned, []
+        if key is not None:
+            for signed in sign_receipts(key, self.domain, unsigned):
+                self.store.keep_receipt(signed.sequence, encode_receipt(signed))
+                self._signed[signed.sequence] = signed
 
     def _apply(self, sequence: int, entry: Entry) -> Receipt:
         """Do what an entry says; the same entry on the same state does the same, always."""

@@ -204,6 +204,10 @@ class State:
                 else:
                     markets.add(MarketId(key))
 
+    def get_account_branch(self, index: int) -> list[bytes]:
+        """Return the siblings of an account from the bottom up, as of the last root computed."""
+        return self._account_tree.get_branch(index)
+
     def get_exit_branch(self, index: int) -> list[bytes]:
         """Return the siblings of an exit from the bottom up, as of the last root computed."""
         return self._exit_tree.get_branch(index)

@@ -3,9 +3,8 @@
 import pytest
 
 from deltaroll.node.api.encoding import Format
-from deltaroll.node.receipts import RECEIPT_TYPE, SignedReceipt, hash_receipt
-from deltaroll.protocol.eip712 import compute_digest, hash_order
-from deltaroll.protocol.recovery import recover_signer
+from deltaroll.node.receipts import SignedReceipt, recover_receipt_signer
+from deltaroll.protocol.eip712 import hash_order
 from deltaroll.protocol.types import SlotId
 from tests.api.support import ADA, BLAISE, RECEIPT_KEY, serve
 from tests.node.support import DOMAIN, PERP, PRICE, make_order
@@ -63,9 +62,7 @@ def check_receipt(body, subject):
         body["outcome"],
         body["filled"],
         body["reason"],
-        b"",
+        [bytes.fromhex(sibling[2:]) for sibling in body["branch"]],
+        bytes.fromhex(body["signature"][2:]),
     )
-    signature = bytes.fromhex(body["signature"][2:])
-    digest = compute_digest(DOMAIN, hash_receipt(receipt))
-    assert recover_signer(digest, signature) == RECEIPT_KEY.address
-    assert RECEIPT_TYPE.startswith("Receipt(bytes32 subject")
+    assert recover_receipt_signer(DOMAIN, receipt) == RECEIPT_KEY.address

@@ -7,7 +7,7 @@ long is a generator: it is run a slice at a time, between groups.
 
 import asyncio
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from time import perf_counter
 from types import GeneratorType
 from typing import Any, Protocol
@@ -43,8 +43,21 @@ Done = list[tuple[Job, Any]]
 class Bridge:
     """Hands jobs over and brings results and events back."""
 
-    def __init__(self, thread: SequencerThread, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        thread: SequencerThread,
+        loop: asyncio.AbstractEventLoop,
+        complete: Callable[[Sequencer], None],
+    ) -> None:
+        """Start with nothing to do.
+
+        Parameters
+        ----------
+        complete
+            Called on the sequencer's thread after each commit, before its answers go back.
+        """
         self._thread = thread
+        self._complete = complete
         self._loop = loop
         self._waiting: deque[Job] = deque()
         self._is_scheduled = False
@@ -106,6 +119,7 @@ class Bridge:
             self._slice(done)
         # What answers tell may be newer than what is durable.
         sequencer.flush()
+        self._complete(sequencer)
         return done, bool(self._sliced)
 
     def _slice(self, done: Done) -> None:

@@ -1,5 +1,7 @@
 """What channels and REST say about the venue."""
 
+from typing import Any
+
 import msgspec
 
 from deltaroll.node.api.messages import Amount
@@ -200,3 +202,44 @@ ChannelData = (
     | InsuranceData
     | BatchesData
 )
+
+
+class MarketInfo(msgspec.Struct, frozen=True):
+    """A market's leaf: what kind of leaf, and its fields as `docs/protocol.md` names them."""
+
+    market: int
+    leaf: str
+    fields: dict[str, Any]
+
+
+class VenueStatus(msgspec.Struct, frozen=True):
+    """Where the venue is."""
+
+    clock: int
+    """L1 time as the sequencer knows it."""
+    sequence: int
+    """Of the log's last entry."""
+    domain: str
+    """EIP-712 domain separator of everything that is signed."""
+    receipt_key: str | None
+    """Address that signs receipts; None: there are none."""
+    chunks: int
+    """Sealed so far."""
+    batches: dict[str, int]
+    """Finality stage -> index of the newest batch in it."""
+
+
+class AccountProof(msgspec.Struct, frozen=True):
+    """An account's leaf in the state after a batch. Hash the leaf, then upwards with each sibling:
+    the result is `accounts_root`, which `globals` starts with; the hash of `globals` is the batch's
+    post state root, which its header commits to on L1."""
+
+    account: int
+    batch: int
+    header_hash: str
+    state_root: str
+    globals: str
+    leaf: str
+    """Empty: there is no such account."""
+    branch: list[str]
+    """Siblings from the bottom up."""

@@ -342,7 +342,7 @@ Op = (
 )
 
 
-class ReceiptBody(msgspec.Struct, frozen=True, gc=False):
+class ReceiptBody(msgspec.Struct, frozen=True):
     """What the sequencer has signed; `docs/trade/api.md` says how to check it."""
 
     subject: Hash
@@ -352,17 +352,29 @@ class ReceiptBody(msgspec.Struct, frozen=True, gc=False):
     outcome: int
     filled: int
     reason: int
+    branch: list[Hash]
     signature: Signature
 
 
-class Accepted(msgspec.Struct, frozen=True, gc=False):
+class Status(StrEnum):
+    """What became of a request at once. What comes later is told by the account's channel."""
+
+    DONE = "done"
+    HELD = "held"
+    RESTING = "resting"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+class Accepted(msgspec.Struct):
     """A request that is in the log, durably."""
 
     sequence: int
     """Its place."""
     clock: int
-    status: str
-    """done, held, resting, partially_filled, filled, cancelled or rejected."""
+    status: Status
     filled: int = 0
     """Lots, at once."""
     reason: str = ""
@@ -389,7 +401,11 @@ class Failed(msgspec.Struct, frozen=True):
     error: Problem
 
 
-ItemAnswer = Accepted | Failed
+class ItemAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to one item of a batch: a result or an error."""
+
+    result: Accepted | None = None
+    error: Problem | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -108,10 +108,11 @@ class ApiServer:
         hub = self._hub = Hub(seed, self._limits, int(time.time()))
         for fresh in steps:
             hub.publish(fresh)
+        service = Service(self._limits)
         context = Context(
-            Bridge(self._thread, loop),
+            Bridge(self._thread, loop, service.complete),
             hub,
-            Service(self._limits),
+            service,
             self._limits,
             Buckets(self._limits.address),
             self._proofs,

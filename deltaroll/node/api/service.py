@@ -20,7 +20,6 @@ from deltaroll.node.api.messages import (
     CancelAllFields,
     CancelFields,
     DeadManFields,
-    Failed,
     ItemAnswer,
     OrderFields,
     OrderKind,
@@ -28,6 +27,7 @@ from deltaroll.node.api.messages import (
     ReceiptBody,
     ResumeFields,
     SessionFields,
+    Status,
     Submission,
     TimeInForceName,
     TriggerKind,
@@ -46,7 +46,7 @@ from deltaroll.node.queries import (
     compute_margin_answer,
     find_account,
 )
-from deltaroll.node.receipts import SignedReceipt
+from deltaroll.node.receipts import Outcome, SignedReceipt
 from deltaroll.node.recorder import get_reason_name
 from deltaroll.node.requests import handle_request
 from deltaroll.node.sequencer import (
@@ -79,6 +79,7 @@ TIMES_IN_FORCE = {
     TimeInForceName.IOC: TimeInForce.IOC,
     TimeInForceName.FOK: TimeInForce.FOK,
 }
+STATUSES = {outcome: Status[outcome.name] for outcome in Outcome}
 SESSIONS_OF = dict[int, SessionFields]
 
 
@@ -89,6 +90,8 @@ class Service:
         self._limits = limits
         self.sessions = Sessions()
         self._buckets = Buckets(limits.account)
+        self._open: list[Accepted] = []
+        """Answers whose receipts are not signed before the commit."""
 
     def place(self, sequencer: Sequencer, request: OrderFields) -> Accepted:
         """Place an order; RejectedError when it is refused at the door."""
@@ -120,7 +123,7 @@ class Service:
             self._buckets.give(request.account, refund * len(execution.makers))
             for maker in execution.makers:
                 self._buckets.give(maker.account, refund)
-        return to_accepted(receipt)
+        return self._accept(receipt)
 
     def cancel(
         self, sequencer: Sequencer, request: CancelFields, sessions: SESSIONS_OF
@@ -132,11 +135,11 @@ class Service:
         if (request.slot is None) == (request.client_id is None):
             raise RejectedError("slot: name either a slot or a client id")
         if request.client_id is not None:
-            return to_accepted(sequencer.cancel_named(account, request.client_id))
+            return self._accept(sequencer.cancel_named(account, request.client_id))
         slot = SlotId(request.slot or 0)
         if not sequencer.desk.has_order(account, slot):
             raise UnknownError(f"slot: no order of account {account} is open in slot {slot}")
-        return to_accepted(sequencer.cancel(account, slot))
+        return self._accept(sequencer.cancel(account, slot))
 
     def do_batch(
         self, sequencer: Sequencer, request: BatchFields, sessions: SESSIONS_OF
@@ -146,11 +149,11 @@ class Service:
         for item in request.items:
             try:
                 if isinstance(item, OrderFields):
-                    answers.append(self.place(sequencer, item))
+                    answers.append(ItemAnswer(self.place(sequencer, item)))
                 else:
-                    answers.append(self.cancel(sequencer, item, sessions))
+                    answers.append(ItemAnswer(self.cancel(sequencer, item, sessions)))
             except RejectedError as refusal:
-                answers.append(Failed(to_problem(refusal, item)))
+                answers.append(ItemAnswer(error=to_problem(refusal, item)))
         return answers
 
     def cancel_all(
@@ -160,7 +163,7 @@ class Service:
         self.authorise(sequencer, request.account, sessions)
         self._take(request.account, self._limits.cancel_cost)
         market = None if request.market is None else MarketId(request.market)
-        return to_accepted(sequencer.cancel_all(AccountId(request.account), market))
+        return self._accept(sequencer.cancel_all(AccountId(request.account), market))
 
     def set_dead_man(
         self, sequencer: Sequencer, request: DeadManFields, sessions: SESSIONS_OF
@@ -168,7 +171,7 @@ class Service:
         """Hear of an account."""
         self.authorise(sequencer, request.account, sessions)
         self._take(request.account, self._limits.cancel_cost)
-        return to_accepted(sequencer.set_dead_man(AccountId(request.account), request.seconds))
+        return self._accept(sequencer.set_dead_man(AccountId(request.account), request.seconds))
 
     def protect(
         self, sequencer: Sequencer, request: ProtectFields, sessions: SESSIONS_OF
@@ -176,7 +179,7 @@ class Service:
         """Set market-maker protection."""
         self.authorise(sequencer, request.account, sessions)
         self._take(request.account, 1.0)
-        return to_accepted(
+        return self._accept(
             sequencer.protect(
                 AccountId(request.account),
                 MarketId(request.underlying),
@@ -192,13 +195,13 @@ class Service:
         """Let an account quote again."""
         self.authorise(sequencer, request.account, sessions)
         self._take(request.account, 1.0)
-        return to_accepted(
+        return self._accept(
             sequencer.resume(AccountId(request.account), MarketId(request.underlying))
         )
 
     def submit(self, sequencer: Sequencer, request: Submission) -> Accepted:
         """Do what else is signed."""
-        return to_accepted(handle_request(sequencer, request))
+        return self._accept(handle_request(sequencer, request))
 
     def ask(self, sequencer: Sequencer, query: Query, sessions: SESSIONS_OF) -> Any:
         """Answer a question; a generator where it looks at every account."""
@@ -223,6 +226,19 @@ class Service:
             self.sessions.validate(sequencer, session)
         except RejectedError as refusal:
             raise UnauthorisedError(f"account: the session is over: {refusal}") from None
+
+    def complete(self, sequencer: Sequencer) -> None:
+        """Put the receipts into the answers of the commit that is done."""
+        for accepted in self._open:
+            signed = sequencer.find_receipt(accepted.sequence)
+            if signed is not None:
+                accepted.receipt = to_receipt_body(signed)
+        self._open.clear()
+
+    def _accept(self, receipt: Receipt) -> Accepted:
+        accepted = to_accepted(receipt)
+        self._open.append(accepted)
+        return accepted
 
     def _take_order(self, account: AccountId) -> None:
         self._take(account, 1.0)
@@ -260,6 +276,7 @@ def to_receipt_body(signed: SignedReceipt) -> ReceiptBody:
         signed.outcome,
         signed.filled,
         signed.reason,
+        ["0x" + sibling.hex() for sibling in signed.branch],
         "0x" + signed.signature.hex(),
     )
 
@@ -270,10 +287,9 @@ def to_accepted(receipt: Receipt) -> Accepted:
     return Accepted(
         receipt.sequence,
         receipt.clock,
-        receipt.outcome.name.lower(),
+        STATUSES[receipt.outcome],
         0 if execution is None else execution.filled,
         "" if execution is None else get_reason_name(execution.reason),
-        None if receipt.signed is None else to_receipt_body(receipt.signed),
     )
 
 
