@@ -70,7 +70,7 @@ class Desk:
         self._engine.nonces[account, slot] = max(last, order.nonce - 1)
         self._recorder.note_entry(order, OrderState.HELD)
 
-    def fire(self, sequence: int, account: AccountId, slot: SlotId) -> tuple[OrderEntry, Execution]:
+    def fire(self, sequence: int, account: AccountId, slot: SlotId) -> Execution:
         """Match an order whose trigger is met; KeyError when none is held in the slot."""
         held = self.triggers.remove(account, slot)
         if held is None:
@@ -78,8 +78,11 @@ class Desk:
         order = held.entry.order
         self._recorder.note_entry(order, OrderState.TRIGGERED)
         if order.is_quote and self._is_frozen(order):
-            return order, self._reject(order, RejectReason.PROTECTED)
-        return order, self._match(sequence, order, None)
+            execution = self._reject(order, RejectReason.PROTECTED)
+        else:
+            execution = self._match(sequence, order, None)
+        self._use_nonce(order)
+        return execution
 
     def cancel(self, account: AccountId, slot: SlotId) -> None:
         """Cancel what rests or is held in a slot."""
@@ -105,6 +108,7 @@ class Desk:
         for held in self.triggers.get_all():
             if held.entry.order.expiry < clock:
                 self.triggers.remove(*held.key)
+                self._use_nonce(held.entry.order)
                 self._recorder.note_entry(held.entry.order, OrderState.EXPIRED)
         for account in self.dead_men.take_due(clock):
             self.cancel_all(account, reason=CancelReason.DEAD_MAN)
@@ -224,4 +228,10 @@ class Desk:
 
     def _cancel_held(self, held: Held | None, reason: CancelReason) -> None:
         if held is not None:
+            self._use_nonce(held.entry.order)
             self._recorder.note_entry(held.entry.order, OrderState.CANCELLED, reason)
+
+    def _use_nonce(self, entry: OrderEntry) -> None:
+        """See to it that an order that was held cannot come back."""
+        key = AccountId(entry.account), SlotId(entry.slot)
+        self._engine.nonces[key] = max(self._engine.nonces.get(key, 0), entry.nonce)

@@ -100,6 +100,7 @@ from deltaroll.protocol.signatures import (
 )
 from deltaroll.protocol.state import State, reset_meter
 from deltaroll.protocol.types import (
+    ZERO_ADDRESS,
     AccountId,
     Address,
     DataFee,
@@ -404,6 +405,9 @@ class Sequencer:
             raise RejectedError(f"account: no account {account_id}", Fault.UNKNOWN_ACCOUNT)
         subject = hash_order(account_id, slot_id, order)
         signer = self._recover(subject, signature)
+        if signer == ZERO_ADDRESS:
+            # An account without a trading key names zero, which nobody signs for.
+            raise RejectedError("signature: it proves nothing", Fault.BAD_SIGNATURE)
         try:
             validate_account_signer(account, Role.TRADER, signer, clock)
         except TransitionFault as problem:
@@ -870,7 +874,7 @@ class Sequencer:
         if held is None:
             raise StoreError(f"store: entry {sequence} fires an order that is not held")
         self._refresh(MarketId(held.entry.order.market))
-        return self.desk.fire(sequence, account, slot)[1]
+        return self.desk.fire(sequence, account, slot)
 
     def _execute(
         self,

@@ -13,7 +13,7 @@ from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.recovery import recover_signer
 from deltaroll.protocol.signatures import Role, validate_account_signer
-from deltaroll.protocol.types import AccountId, Address
+from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address
 
 SESSION_TYPE = "Session(uint32 account,address key,uint40 expiry,uint64 nonce)"
 _SESSION_HASH = keccak(SESSION_TYPE.encode())
@@ -81,6 +81,8 @@ class Sessions:
         if account is None:
             raise RejectedError(f"account: no account {session.account}", Fault.UNKNOWN_ACCOUNT)
         key = Address(bytes.fromhex(session.key[2:]))
+        if key == ZERO_ADDRESS:
+            raise RejectedError("key: nobody signs for the zero address", Fault.BAD_SIGNATURE)
         try:
             validate_account_signer(account, Role.TRADER, key, clock)
         except TransitionFault as problem:
