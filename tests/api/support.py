@@ -21,7 +21,7 @@ from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import AccountId, Order, SlotId, TimeInForce
 from deltaroll.sdk.signing import Signer
-from tests.node.support import DOMAIN, GENESIS, OWNERS, Recorder, Venue, make_order
+from tests.node.support import DOMAIN, GENESIS, OWNERS, Recorder, Venue
 
 RECEIPT_KEY = make_receipt_key(keccak(b"deltaroll test receipt key"))
 ADA, BLAISE, CARL = AccountId(1), AccountId(2), AccountId(3)
@@ -51,6 +51,15 @@ class Server:
             return result
 
         return self.thread.call(run)
+
+    def observe(self, price: int) -> None:
+        """A second later the oracle sees a price."""
+
+        def run(venue: Venue) -> None:
+            venue.sequencer.set_clock(venue.sequencer.clock + 1)
+            venue.observe(price)
+
+        self.call(run)
 
     def connect(self, form: Format = Format.JSON) -> Client:
         return Client(self.api.port, form)
@@ -182,6 +191,3 @@ def to_fields(
         "signature": "0x" + signature.hex(),
         **terms,
     }
-
-
-__all__ = ["make_order"]
