@@ -118,7 +118,7 @@ def test_ticker__option_whose_mark_moves__latest_prices_and_greeks():
         assert first["data"]["best_bid"] is None
         price = first["data"]["mark"] // TICK * TICK or TICK
         expiry = first["data"]["expiry"]
-        done = client.place(ADA, 0, make_order(price, market=market, expiry=expiry))
+        done = client.place(ADA, 0, make_order(price, market=market, expiry=expiry - 1))
         assert done["status"] == "resting", done
         second = client.next(f"ticker.{market}")
         assert second["data"]["best_bid"] == price

@@ -1,5 +1,6 @@
 """Refusals as clients see them."""
 
+import math
 from typing import Any
 
 from deltaroll.node.api.messages import Problem
@@ -29,7 +30,9 @@ class UnknownError(RejectedError):
 def to_problem(error: Exception, request: object = None) -> Problem:
     """Return what a client is told."""
     if isinstance(error, RateLimitedError):
-        return Problem("rate_limited", str(error), retry_after=round(error.retry_after, 3))
+        return Problem(
+            "rate_limited", str(error), retry_after=math.ceil(error.retry_after * 1e3) / 1e3
+        )
     if not isinstance(error, RejectedError):
         known = isinstance(error, StoreError)
         return Problem("unavailable", str(error) if known else "the node has a problem of its own")

@@ -42,6 +42,8 @@ class Limits:
     queue_messages: int = 10_000
     """That wait for one client before it is dropped; likewise bytes."""
     queue_bytes: int = 8_388_608
+    send_buffer: int = 262_144
+    """Bytes that the system keeps for a client beyond these."""
     ring: int = 2_048
     """Messages of each channel that a client may catch up on."""
     ping_interval: float = 20.0

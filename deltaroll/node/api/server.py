@@ -49,6 +49,9 @@ class ApiServer:
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Connections inherit it. Left alone it grows to megabytes for a client that is slow.
+            send_buffer = self._limits.send_buffer
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             self._socket.bind((host, port))
         except OSError:
             self._socket.close()
