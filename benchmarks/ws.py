@@ -31,6 +31,9 @@ ORDERS = 6_000
 PRICE = 60_000 * 10**2
 WINDOW = 32
 """Orders of one trader that wait for an answer at a time."""
+PACE = 200
+"""Orders a second when it is latency that is measured."""
+PACED_ORDERS = 1_000
 NAMES = {TimeInForce.GTC: "gtc", TimeInForce.IOC: "ioc", TimeInForce.FOK: "fok"}
 UNLIMITED = Limits(account=Rate(1e9, 1e9), address=Rate(1e9, 1e9))
 
@@ -40,7 +43,7 @@ class Load(NamedTuple):
 
     orders: int
     accepted: int
-    """Orders that were not rejected by a rule."""
+    """Those that were not rejected by a rule."""
     seconds: float
     cpu: float
     """Of the server's process."""
@@ -91,8 +94,14 @@ def encode_frame(number: int, signed: SignedOrder) -> bytes:
     )
 
 
-def run_load(folder: Path, orders: list[SignedOrder]) -> Load:
-    """Serve one process of traders; return what it took."""
+def run_load(folder: Path, orders: list[SignedOrder], pace: int = 0) -> Load:
+    """Serve one process of traders; return what it took.
+
+    Parameters
+    ----------
+    pace
+        Orders a second; 0: as many as the window lets through.
+    """
     recover = recover_all(orders)
     frames = folder / "frames.msgpack"
     by_trader: dict[int, list[bytes]] = {}
@@ -114,7 +123,7 @@ def run_load(folder: Path, orders: list[SignedOrder]) -> Load:
     api = ApiServer(thread, limits=UNLIMITED)
     command = [sys.executable, "-m", "benchmarks.ws_client", str(api.port), str(frames)]
     client = subprocess.Popen(
-        [*command, str(WINDOW), str(PERPETUAL)],
+        [*command, str(WINDOW), str(PERPETUAL), str(pace)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -148,6 +157,12 @@ def measure_load() -> Load:
     return min(runs, key=lambda run: run.per_order_over_recover)
 
 
+def measure_latencies() -> list[float]:
+    """Return the latencies of orders that come at a steady pace, sorted."""
+    with TemporaryDirectory() as folder:
+        return run_load(Path(folder), sign_orders(PACED_ORDERS), PACE).latencies
+
+
 def get_percentile(sorted_values: list[float], part: float) -> float:
     """Return the value below which `part` of all are."""
     return sorted_values[min(len(sorted_values) - 1, int(part * len(sorted_values)))]
@@ -155,14 +170,14 @@ def get_percentile(sorted_values: list[float], part: float) -> float:
 
 def main() -> None:
     """Measure and print."""
-    load = measure_load()
+    load, latencies = measure_load(), measure_latencies()
     print(
         f"{load.orders / load.seconds:,.0f} orders/s, {load.accepted / load.seconds:,.0f} "
         f"accepted/s, {load.cpu / load.orders * 1e6:.0f} us CPU an order, "
         f"{load.per_order_over_recover:.2f} recoveries "
         f"({load.recover / load.orders * 1e6:.1f} us each), "
-        f"p50 {get_percentile(load.latencies, 0.5) * 1e3:.1f} ms, "
-        f"p99 {get_percentile(load.latencies, 0.99) * 1e3:.1f} ms"
+        f"at {PACE} orders/s p50 {get_percentile(latencies, 0.5) * 1e3:.1f} ms, "
+        f"p99 {get_percentile(latencies, 0.99) * 1e3:.1f} ms"
     )
 
 

@@ -1,4 +1,4 @@
-"""Traders of the load benchmark: port, file of frames, window and market to watch come as
+"""Traders of the load benchmark: port, file of frames, window, market to watch and pace come as
 arguments. Says when it is connected, goes when it is told, prints what it saw.
 """
 
@@ -17,9 +17,17 @@ ENDS_WELL = ("resting", "partially_filled", "filled", "cancelled")
 
 
 async def trade(
-    socket: ClientConnection, frames: list[bytes], window: int, latencies: list[float]
+    socket: ClientConnection,
+    frames: list[bytes],
+    window: int,
+    latencies: list[float],
+    interval: float,
 ) -> int:
-    """Send all frames, no more than `window` unanswered; return how many orders went through."""
+    """Send all frames, no more than `window` unanswered and, if that is not 0, one every `interval`
+    seconds; return how many orders went through.
+
+    A latency counts from when the frame was due: a late one is late for its successors, too.
+    """
     sent: dict[int, float] = {}
     room = asyncio.Semaphore(window)
     accepted = 0
@@ -33,9 +41,16 @@ async def trade(
             room.release()
 
     reader = asyncio.create_task(read())
+    due = time.perf_counter()
     for frame in frames:
         await room.acquire()
-        sent[msgspec.msgpack.decode(frame)["id"]] = time.perf_counter()
+        number = msgspec.msgpack.decode(frame)["id"]
+        if interval:
+            due += interval
+            await asyncio.sleep(due - time.perf_counter())
+            sent[number] = due
+        else:
+            sent[number] = time.perf_counter()
         await socket.send(frame)
     await reader
     return accepted
@@ -50,7 +65,7 @@ async def watch(socket: ClientConnection, market: int) -> None:
         pass
 
 
-async def run(port: int, path: Path, window: int, market: int) -> None:
+async def run(port: int, path: Path, window: int, market: int, pace: int) -> None:
     """Connect, wait for the word, trade."""
     url = f"ws://127.0.0.1:{port}/v1/ws"
     flows = msgspec.msgpack.decode(path.read_bytes())
@@ -62,10 +77,11 @@ async def run(port: int, path: Path, window: int, market: int) -> None:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     latencies: list[float] = []
+    interval = len(flows) / pace if pace else 0.0
     started = time.perf_counter()
     accepted = await asyncio.gather(
         *(
-            trade(socket, frames, window, latencies)
+            trade(socket, frames, window, latencies, interval)
             for socket, frames in zip(sockets, flows, strict=False)
         )
     )
@@ -78,4 +94,4 @@ async def run(port: int, path: Path, window: int, market: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    uvloop.run(run(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])))

@@ -1,4 +1,4 @@
-"""Runs the sequencer and its batcher: JSON lines in, answers out, batches to L1."""
+"""Runs the sequencer and its batcher: requests in, answers out, batches to L1."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,9 +17,12 @@ from deltaroll.cli import (
     watch,
 )
 from deltaroll.logs import configure_logs
-from deltaroll.node.batcher import Batcher
+from deltaroll.node.api.proofs import FollowerView
+from deltaroll.node.api.server import ApiServer
+from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import tell
+from deltaroll.node.receipts import load_receipt_key
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
@@ -33,6 +36,16 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
         raise click.ClickException(f"--listen: port {port}: {problem.strerror}") from None
     click.echo(f"listening on {HOST}:{server.port}", err=True)
     return server
+
+
+def serve_api(thread: SequencerThread, port: int, host: str, view: FollowerView) -> ApiServer:
+    """Serve REST and WebSocket clients; a plain error when the address is not to be had."""
+    try:
+        api = ApiServer(thread, port, host, proofs=view)
+    except OSError as problem:
+        raise click.ClickException(f"--api: {host}:{port}: {problem.strerror}") from None
+    click.echo(f"api on http://{host}:{api.port}/v1", err=True)
+    return api
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -57,6 +70,25 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
     type=click.IntRange(0, 2**16 - 1),
     help=f"Serve requests on this port of {HOST}; 0 takes a free one and says which.",
 )
+@click.option(
+    "--api",
+    "api_port",
+    type=click.IntRange(0, 2**16 - 1),
+    help="Serve REST and WebSocket clients on this port; 0 takes a free one and says which.",
+)
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    help="Address that --api listens on; any other than this machine's own wants TLS before it.",
+)
+@click.option(
+    "--receipt-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("data") / "receipt.key",
+    show_default=True,
+    help="File of the key that signs receipts; made where there is none.",
+)
 @plain_errors()
 def cli(
     provider: ProviderAPI,
@@ -67,10 +99,14 @@ def cli(
     store: Path,
     requests: BinaryIO | None,
     port: int | None,
+    api_port: int | None,
+    host: str,
+    receipt_key: Path,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
-    if once and port is not None:
-        raise click.UsageError("--listen: with --once nobody would be served")
+    if once and (port is not None or api_port is not None):
+        option = "--listen" if api_port is None else "--api"
+        raise click.UsageError(f"{option}: with --once nobody would be served")
     configure_logs("info")
     _, gateway = load_deployment(provider, registry)
     inbox = gateway.contracts.inbox
@@ -80,7 +116,10 @@ def cli(
     store.parent.mkdir(parents=True, exist_ok=True)
     follower = Follower(gateway)
     with ExitStack() as stack:
-        thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
+        key = None if api_port is None else load_receipt_key(receipt_key)
+        thread = SequencerThread(
+            lambda: Sequencer(Store(store, gateway.domain), gateway.domain, key)
+        )
         stack.callback(thread.close)
         # The batcher has a view of its own of the same file: while L1 takes its time, lines are
         # answered.
@@ -88,13 +127,23 @@ def cli(
         stack.callback(posted.close)
         batcher = Batcher(posted, follower, account)
 
+        view = FollowerView(follower)
+        api: ApiServer | None = None
+
         def take_in() -> None:
-            follower.poll()
+            with view.lock:
+                follower.poll()
+            if api is not None:
+                api.publish_batches(*view.get_batches())
             thread.call(lambda sequencer: tell(sequencer, follower))
 
         def seal(sequencer: Sequencer) -> None:
             sequencer.seal()
             sequencer.flush()
+
+        def post_locked() -> Posting | None:
+            with view.lock:
+                return batcher.post()
 
         def post() -> None:
             take_in()
@@ -103,7 +152,7 @@ def cli(
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
-            while (posting := batcher.post()) is not None:
+            while (posting := post_locked()) is not None:
                 click.echo(
                     f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
                     f"{posting.receipt.gas_used} gas",
@@ -113,6 +162,9 @@ def cli(
         take_in()
         if port is not None:
             stack.callback(listen(thread, port).close)
+        if api_port is not None:
+            api = serve_api(thread, api_port, host, view)
+            stack.callback(api.close)
         for line in requests or ():
             if line.strip():
                 click.echo(thread.answer(line).decode())

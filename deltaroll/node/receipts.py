@@ -5,14 +5,19 @@ asking anybody. What is committed together is signed together: a receipt is a le
 whose root is signed (pairs are hashed in ascending order, as OpenZeppelin's MerkleProof does).
 """
 
+import os
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 import msgspec
 from coincurve import PrivateKey
 
 from deltaroll.engine.matching import Execution, OrderStatus, Reason, RejectReason
+from deltaroll.node.store import StoreError
 from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
@@ -92,6 +97,25 @@ def make_receipt_key(secret: bytes) -> ReceiptKey:
     return ReceiptKey(key, Address(keccak(key.public_key.format(compressed=False)[1:])[12:]))
 
 
+def load_receipt_key(path: Path) -> ReceiptKey:
+    """Return the key in a file that only its owner may read; a new one is made where there is none.
+
+    Raises
+    ------
+    StoreError
+        When the file is there and is no key.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+    try:
+        return make_receipt_key(bytes.fromhex(path.read_text(encoding="ascii").strip()))
+    except (OSError, ValueError) as problem:
+        raise StoreError(f"receipt key: {path} is no key: {problem}") from problem
+
+
 def get_reason_number(reason: Reason | None) -> int:
     """Return the number that stands for a reason."""
     if reason is None:
@@ -143,7 +167,7 @@ def make_receipt(
     return SignedReceipt(subject, account, sequence, clock, int(outcome), filled, number)
 
 
-def hash_pair(left: bytes, right: bytes) -> bytes:
+def hash_sorted(left: bytes, right: bytes) -> bytes:
     """Return the hash of two nodes, whichever comes first."""
     return keccak(left + right if left < right else right + left)
 
@@ -160,7 +184,7 @@ def compute_branches(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]
             if sibling < len(level):
                 branch.append(level[sibling])
         level = [
-            hash_pair(level[place], level[place + 1]) if place + 1 < len(level) else level[place]
+            hash_sorted(level[place], level[place + 1]) if place + 1 < len(level) else level[place]
             for place in range(0, len(level), 2)
         ]
         width *= 2
@@ -200,7 +224,7 @@ def recover_receipt_signer(domain: bytes, receipt: SignedReceipt) -> Address:
     """Return the address that has signed a receipt; zero when nobody has."""
     node = hash_receipt(receipt)
     for sibling in receipt.branch:
-        node = hash_pair(node, sibling)
+        node = hash_sorted(node, sibling)
     return recover_signer(compute_group_digest(domain, node), receipt.signature)
 
 

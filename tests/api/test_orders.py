@@ -3,11 +3,10 @@
 import pytest
 
 from deltaroll.node.api.encoding import Format
-from deltaroll.node.receipts import SignedReceipt, recover_receipt_signer
 from deltaroll.protocol.eip712 import hash_order
 from deltaroll.protocol.types import SlotId, Transfer
 from deltaroll.sdk.signing import hash_action
-from tests.api.support import ADA, BLAISE, RECEIPT_KEY, make_session, serve, to_fields
+from tests.api.support import ADA, BLAISE, check_receipt, make_session, serve, to_fields
 from tests.node.support import (
     DOMAIN,
     GENESIS,
@@ -243,20 +242,3 @@ def test_submit__transfer__is_done_with_a_receipt(server):
         done = client.do("submit", request=request)
         assert done["status"] == "done"
         check_receipt(done["receipt"], hash_action(transfer))
-
-
-def check_receipt(body, subject):
-    """Checked offline: from the answer alone and the sequencer's address."""
-    assert body["subject"] == "0x" + subject.hex()
-    receipt = SignedReceipt(
-        subject,
-        body["account"],
-        body["sequence"],
-        body["clock"],
-        body["outcome"],
-        body["filled"],
-        body["reason"],
-        [bytes.fromhex(sibling[2:]) for sibling in body["branch"]],
-        bytes.fromhex(body["signature"][2:]),
-    )
-    assert recover_receipt_signer(DOMAIN, receipt) == RECEIPT_KEY.address

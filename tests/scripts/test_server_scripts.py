@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import socket
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,8 +16,12 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from deltaroll.node.server import LineServer, SequencerThread
+from deltaroll.node.server import HOST, LineServer, SequencerThread
+from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.leaf import hash_leaf
+from deltaroll.protocol.tree import compute_root_from_branch
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
+from tests.api.support import Client, check_receipt
 from tests.node.distress import ADA, open_distressed
 from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, follow
 from tests.node.support import CASH, DOMAIN, OWNERS, Venue, compute_listing, encode_deposit, restart
@@ -95,6 +100,7 @@ def run_sequence(
     path: Path,
     watch: Callable[[Callable[[], None]], None],
     port: int | None = 0,
+    api_port: int | None = None,
 ) -> None:
     monkeypatch.setattr(sequence, "load_deployment", lambda *_: (None, gateway))
     monkeypatch.setattr(sequence, "watch", lambda look, once, interval: watch(look))
@@ -107,6 +113,9 @@ def run_sequence(
         store=path,
         requests=None,
         port=port,
+        api_port=api_port,
+        host=HOST,
+        receipt_key=path.parent / "receipt.key",
     )
 
 
@@ -136,6 +145,57 @@ def test_sequence__listen__answers_and_posts(sequence, monkeypatch, capsys, tmp_
     assert follow(l1).fraud is None
 
 
+def test_sequence__api__serves_orders_proofs_and_batches(
+    sequence, monkeypatch, capsys, tmp_path, l1, gateway
+):
+    """
+    | who    | does                          | outcome                                   |
+    | client | watches batches, transfers    | receipt by the key in the file            |
+    | node   | posts                         | the batch is told; the leaf proves itself |
+    """
+    path = tmp_path / "data" / "log.sqlite"
+
+    def fetch(port: int, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def watch(look: Callable[[], None]) -> None:
+        found = re.search(r"api on http://127\.0\.0\.1:(\d+)/v1", capsys.readouterr().err)
+        assert found is not None
+        port = int(found[1])
+        with Client(port) as client:
+            known = client.subscribe("batches")["data"]["batches"]
+            assert [batch["index"] for batch in known] == []
+            done = client.do("submit", request=write_transfer(1))
+            key = fetch(port, "/v1/status")["receipt_key"]
+            check_receipt(done["receipt"], bytes.fromhex(done["receipt"]["subject"][2:]), key)
+            look()
+            look()
+            told = client.next("batches")["data"]["batches"]
+            told += client.next("batches")["data"]["batches"]
+            assert {batch["index"] for batch in told} >= {0, 1}
+            proof = fetch(port, "/v1/accounts/1/proof")
+            account = follow(l1).state.accounts[AccountId(1)]
+            assert account.cash == CASH - 5
+            check_proof(proof, follow(l1).state_root)
+            assert fetch(port, "/v1/accounts/77/proof")["leaf"] == "0x"
+
+    run_sequence(sequence, monkeypatch, gateway, path, watch, port=None, api_port=0)
+    assert (path.parent / "receipt.key").stat().st_mode & 0o777 == 0o600
+
+
+def check_proof(proof: dict[str, Any], root: bytes) -> None:
+    """From the answer alone up to the root that L1 has."""
+
+    def read(name: str) -> bytes:
+        return bytes.fromhex(proof[name][2:])
+
+    branch = [bytes.fromhex(sibling[2:]) for sibling in proof["branch"]]
+    node = compute_root_from_branch(hash_leaf(read("leaf")), proof["account"], branch)
+    assert read("globals")[2:34] == node
+    assert keccak(read("globals")) == root == read("state_root")
+
+
 def test_sequence__l1_takes_its_time__lines_are_answered_meanwhile(
     sequence, monkeypatch, capsys, tmp_path, gateway
 ):
@@ -158,8 +218,9 @@ def test_sequence__l1_takes_its_time__lines_are_answered_meanwhile(
     assert {"head", "events", "submit"} <= set(asked)
 
 
-def test_sequence__listen_with_once__is_an_error_before_anything(sequence):
-    with pytest.raises(click.UsageError, match="--listen"):
+@pytest.mark.parametrize(("port", "api_port", "option"), [(0, None, "listen"), (None, 0, "api")])
+def test_sequence__server_with_once__is_an_error_before_anything(sequence, port, api_port, option):
+    with pytest.raises(click.UsageError, match=f"--{option}"):
         sequence.cli.callback(
             provider=None,
             account=None,
@@ -168,7 +229,10 @@ def test_sequence__listen_with_once__is_an_error_before_anything(sequence):
             interval=1.0,
             store=None,
             requests=None,
-            port=0,
+            port=port,
+            api_port=api_port,
+            host=HOST,
+            receipt_key=None,
         )
 
 

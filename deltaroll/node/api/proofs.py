@@ -3,12 +3,14 @@
 from threading import Lock
 
 from deltaroll.node.api.data import AccountProof, BatchData
-from deltaroll.node.api.errors import UnknownError
+from deltaroll.node.api.errors import RateLimitedError, UnknownError
 from deltaroll.node.follower import Follower
 from deltaroll.protocol.leaf import encode_account, encode_globals
 from deltaroll.protocol.state import compute_state_root, get_slot_root
 from deltaroll.protocol.types import AccountId
 
+PATIENCE = 2.0
+"""Seconds that a client waits for its turn."""
 RECENT = 50
 """Batches that clients are told of."""
 
@@ -26,9 +28,12 @@ class FollowerView:
         Raises
         ------
         RejectedError
-            When no batch has been derived yet.
+            When no batch has been derived yet, or L1 is being read just now.
         """
-        with self.lock:
+        if not self.lock.acquire(timeout=PATIENCE):
+            # L1 is being read, or a batch is waiting to be mined.
+            raise RateLimitedError("proof", PATIENCE)
+        try:
             follower = self._follower
             if not follower.chain:
                 raise UnknownError("proof: L1 has not been read yet")
@@ -50,6 +55,8 @@ class FollowerView:
                 "0x" + encoded.hex(),
                 ["0x" + sibling.hex() for sibling in branch],
             )
+        finally:
+            self.lock.release()
 
     def get_batches(self) -> tuple[list[BatchData], int]:
         """Return the latest batches with their stages, oldest first, and the first one's index."""
