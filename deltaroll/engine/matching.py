@@ -277,6 +277,10 @@ class MatchingEngine:
         orders = self._orders.get(account)
         return None if orders is None else orders.get(slot)
 
+    def count(self, account: AccountId) -> int:
+        """Return how many orders of an account rest."""
+        return len(self._orders.get(account, ()))
+
     def get_orders(self, account: AccountId | None = None) -> list[RestingOrder]:
         """Return the resting orders of an account, or all of them, oldest first."""
         if account is not None:

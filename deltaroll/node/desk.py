@@ -17,10 +17,12 @@ from deltaroll.node.triggers import Held, Triggers
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fill import validate_order
 from deltaroll.protocol.state import State
-from deltaroll.protocol.types import AccountId, Address, MarketId, SlotId, Timestamp
+from deltaroll.protocol.types import AccountId, Address, MarketId, SlotId, TimeInForce, Timestamp
 
 MAX_HELD = 200
 """Orders of one account that may wait for a trigger at a time."""
+MAX_OPEN = 1_000
+"""Orders of one account that may be in the book at a time."""
 
 
 class Desk:
@@ -105,11 +107,10 @@ class Desk:
     def expire(self, clock: Timestamp) -> None:
         """Let time pass: orders expire, and accounts that were not heard of leave."""
         self._recorder.note_expired(self._engine.expire(clock))
-        for held in self.triggers.get_all():
-            if held.entry.order.expiry < clock:
-                self.triggers.remove(*held.key)
-                self._use_nonce(held.entry.order)
-                self._recorder.note_entry(held.entry.order, OrderState.EXPIRED)
+        for held in self.triggers.get_expired(clock):
+            self.triggers.remove(*held.key)
+            self._use_nonce(held.entry.order)
+            self._recorder.note_entry(held.entry.order, OrderState.EXPIRED)
         for account in self.dead_men.take_due(clock):
             self.cancel_all(account, reason=CancelReason.DEAD_MAN)
 
@@ -138,6 +139,10 @@ class Desk:
             self._engine.find(account, slot) is not None
             or self.triggers.find(account, slot) is not None
         )
+
+    def has_orders(self, account: AccountId) -> bool:
+        """Return whether an account has anything resting or held."""
+        return self._engine.count(account) != 0 or self.triggers.count(account) != 0
 
     def get_nonce(self, account: AccountId, slot: SlotId) -> int | None:
         """Return the nonce of the order that rests or is held in a slot."""
@@ -183,6 +188,13 @@ class Desk:
             return Fault.ORDER_NONCE
         if entry.is_quote and self._is_frozen(entry):
             return RejectReason.PROTECTED
+        account = AccountId(entry.account)
+        if (
+            entry.time_in_force == TimeInForce.GTC
+            and self._engine.count(account) >= MAX_OPEN
+            and self._engine.find(account, SlotId(entry.slot)) is None
+        ):
+            return RejectReason.TOO_MANY
         return None
 
     def _find_hold_refusal(self, entry: OrderEntry) -> Reason | None:

@@ -138,6 +138,8 @@ LEAST_DATA_FEE = 300
 within ten batches, and a fee that was legal when it was set would not be when it is posted."""
 
 
+MAX_FIRED = 32
+"""Held orders that are matched at a time: nobody waits for thousands of them."""
 REPLAY_STEPS = 1_024
 """Steps of a replayed log that are handed over at once."""
 
@@ -770,19 +772,29 @@ class Sequencer:
             )
         return recover_signer(compute_digest(self.domain, struct_hash), signature)
 
-    def _process(self, entry: Entry, subject: bytes = b"", account: int = 0) -> Receipt:
-        receipt = self._log(entry, subject, account)
-        if self.desk.triggers and not self._is_settled:
-            self._fire_due()
-        return receipt
+    @property
+    def is_firing(self) -> bool:
+        """Whether held orders may be due that have not been matched yet."""
+        return bool(self.desk.triggers) and not self._is_settled
 
-    def _fire_due(self) -> None:
-        """Match the held orders whose triggers are met, oldest first; each may move a mark."""
-        self._is_settled = True
-        while (held := self.desk.triggers.find_due(self.state)) is not None:
+    def fire_due(self) -> None:
+        """Match held orders whose triggers are met, oldest first, and no more than a few at a time:
+        the rest is due the next time. Each may move a mark."""
+        for _ in range(MAX_FIRED):
+            if not self.is_firing:
+                return
+            held = self.desk.triggers.find_due(self.state)
+            if held is None:
+                self._is_settled = True
+                return
             account, slot = held.key
             subject = hash_order(account, slot, held.entry.order.to_order())
             self._log(FireEntry(account, slot), subject, account)
+
+    def _process(self, entry: Entry, subject: bytes = b"", account: int = 0) -> Receipt:
+        receipt = self._log(entry, subject, account)
+        self.fire_due()
+        return receipt
 
     def _log(self, entry: Entry, subject: bytes, account: int) -> Receipt:
         sequence = self.store.append(encode_entry(entry))

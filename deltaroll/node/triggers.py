@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 
 from deltaroll.node.entries import HoldEntry
 from deltaroll.protocol.state import State
-from deltaroll.protocol.types import AccountId, MarketId, Series, SlotId, Underlying
+from deltaroll.protocol.types import AccountId, MarketId, Series, SlotId, Timestamp, Underlying
 
 Key = tuple[AccountId, SlotId]
 Watch = tuple[MarketId, bool]
@@ -51,6 +51,16 @@ class Triggers:
         """Return the held orders of an account, or all, oldest first."""
         groups = self._held.values() if account is None else (self._held.get(account, {}),)
         found = [held for group in groups for held in group.values()]
+        return sorted(found, key=lambda held: held.sequence)
+
+    def get_expired(self, clock: Timestamp) -> list[Held]:
+        """Return the held orders that may not trade at `clock` any more, oldest first."""
+        found = [
+            held
+            for group in self._held.values()
+            for held in group.values()
+            if held.entry.order.expiry < clock
+        ]
         return sorted(found, key=lambda held: held.sequence)
 
     def count(self, account: AccountId) -> int:

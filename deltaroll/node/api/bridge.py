@@ -1,12 +1,13 @@
 """Between the event loop and the sequencer's thread: requests go over in groups.
 
-While the sequencer works on one group the next one collects, from all clients. A group is flushed
-once and answered afterwards, so the cost of a commit and of waking a thread is shared. What takes
-long is a generator: it is run a slice at a time, between groups.
+While the sequencer works on one group the next one collects, from all clients in turn: who asks for
+much waits behind itself, not before others. A group is flushed once and answered afterwards, so the
+cost of a commit and of waking a thread is shared; it ends when its time is up. What takes long is a
+generator: it is run a slice at a time, between groups.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Sequence
 from time import perf_counter
 from types import GeneratorType
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 MAX_GROUP = 256
 """Requests of one commit: few enough that nobody waits long for it."""
+GROUP_SECONDS = 0.025
+"""What has not begun by then goes into the next group."""
 SLICE_SECONDS = 0.005
 MAX_SLICED = 100
 """Long computations that may be under way."""
@@ -59,39 +62,58 @@ class Bridge:
         self._thread = thread
         self._complete = complete
         self._loop = loop
-        self._waiting: deque[Job] = deque()
+        self._waiting: OrderedDict[object, deque[Job]] = OrderedDict()
         self._is_scheduled = False
         self._is_running = False
         # Of the sequencer's thread alone.
         self._sliced: deque[tuple[Job, Generator[None, None, Any]]] = deque()
 
-    @property
-    def backlog(self) -> int:
-        """Jobs that wait."""
-        return len(self._waiting)
-
-    def submit(self, job: Job) -> None:
-        """Hand a job over, soon."""
-        self._waiting.append(job)
+    def submit(self, job: Job, owner: object = None) -> None:
+        """Hand a job over, soon; those of one owner stay in order."""
+        mine = self._waiting.get(owner)
+        if mine is None:
+            mine = self._waiting[owner] = deque()
+        mine.append(job)
         if not self._is_scheduled and not self._is_running:
             self._is_scheduled = True
             # What other clients have sent by now goes along.
             self._loop.call_soon(self._hand_over)
 
+    def _take_group(self) -> list[tuple[object, Job]]:
+        """Take one job of each owner in turn."""
+        waiting = self._waiting
+        group: list[tuple[object, Job]] = []
+        while waiting and len(group) < MAX_GROUP:
+            owner, mine = next(iter(waiting.items()))
+            group.append((owner, mine.popleft()))
+            if mine:
+                waiting.move_to_end(owner)
+            else:
+                del waiting[owner]
+        return group
+
+    def _put_back(self, left: Sequence[tuple[object, Job]]) -> None:
+        """Let jobs that had no time be the next ones."""
+        for owner, job in reversed(left):
+            mine = self._waiting.get(owner)
+            if mine is None:
+                mine = self._waiting[owner] = deque()
+            mine.appendleft(job)
+            self._waiting.move_to_end(owner, last=False)
+
     def _hand_over(self) -> None:
         self._is_scheduled = False
         if self._is_running:
             return
-        waiting = self._waiting
-        jobs = [waiting.popleft() for _ in range(min(len(waiting), MAX_GROUP))]
+        group = self._take_group()
         self._is_running = True
         try:
-            future = self._thread.start(lambda sequencer: self._run(sequencer, jobs))
+            future = self._thread.start(lambda sequencer: self._run(sequencer, group))
         except StoreError as problem:
-            self._take_back(jobs, problem, None)
+            self._take_back(group, problem, None)
             return
         future.add_done_callback(
-            lambda done: self._call_loop(self._take_back, jobs, done.exception(), done)
+            lambda done: self._call_loop(self._take_back, group, done.exception(), done)
         )
 
     def _call_loop(self, function: Any, *values: Any) -> None:
@@ -101,9 +123,18 @@ class Bridge:
             # The loop is closed: nobody waits for an answer any more.
             log.info("api_answers_dropped")
 
-    def _run(self, sequencer: Sequencer, jobs: Sequence[Job]) -> tuple[Done, bool]:
+    def _run(
+        self, sequencer: Sequencer, group: Sequence[tuple[object, Job]]
+    ) -> tuple[Done, Sequence[tuple[object, Job]], bool]:
+        """Return what is done, what had no time, and whether there is more to do anyway."""
         done: Done = []
-        for job in jobs:
+        until = perf_counter() + GROUP_SECONDS
+        sequencer.fire_due()
+        place = 0
+        for _, job in group:
+            if place and perf_counter() > until:
+                break
+            place += 1
             try:
                 result = job.run(sequencer)
             except RejectedError as refusal:
@@ -120,7 +151,7 @@ class Bridge:
         # What answers tell may be newer than what is durable.
         sequencer.flush()
         self._complete(sequencer)
-        return done, bool(self._sliced)
+        return done, group[place:], bool(self._sliced) or sequencer.is_firing
 
     def _slice(self, done: Done) -> None:
         job, generator = self._sliced[0]
@@ -137,17 +168,25 @@ class Bridge:
         self._sliced.remove((job, generator))
         done.append((job, result))
 
-    def _take_back(self, jobs: Sequence[Job], problem: BaseException | None, future: Any) -> None:
+    def _take_back(
+        self,
+        group: Sequence[tuple[object, Job]],
+        problem: BaseException | None,
+        future: Any,
+    ) -> None:
         self._is_running = False
         if problem is not None:
             # A sequencer that has failed stays so: nothing is under way there any more.
-            failed = [*jobs, *(job for job, _ in self._sliced), *self._waiting]
+            failed = [job for _, job in group]
+            failed += [job for job, _ in self._sliced]
+            failed += [job for mine in self._waiting.values() for job in mine]
             self._sliced.clear()
             self._waiting.clear()
             for job in failed:
                 job.finish(problem)
             return
-        done, goes_on = future.result()
+        done, left, goes_on = future.result()
+        self._put_back(left)
         if self._waiting or goes_on:
             # The sequencer is not to wait for the answers to be written.
             self._hand_over()

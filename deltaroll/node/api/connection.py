@@ -182,7 +182,7 @@ class Connection:
             case AuthOp():
                 self._authenticate(op)
             case _:
-                self._context.bridge.submit(OpJob(self, self._context.service, op))
+                self._context.bridge.submit(OpJob(self, self._context.service, op), self)
         return 0.0
 
     def _get_cost(self, op: Op) -> float:
@@ -211,7 +211,7 @@ class Connection:
             self.refuse(op.id, RejectedError(f"account: more than {MAX_SESSIONS} sessions"))
             return
         session = SessionFields(op.account, op.key, op.expiry, op.nonce, op.signature)
-        self._context.bridge.submit(AuthJob(self, self._context.service, op.id, session))
+        self._context.bridge.submit(AuthJob(self, self._context.service, op.id, session), self)
 
     def _subscribe(self, op: SubscribeOp) -> None:
         if op.channel in self.subscriptions:
@@ -223,7 +223,7 @@ class Connection:
             return
         # Noted at once: a second request for it must not attach twice.
         self.subscriptions.add(op.channel)
-        self._context.bridge.submit(SubscribeJob(self, self._context, op))
+        self._context.bridge.submit(SubscribeJob(self, self._context, op), self)
 
     def _unsubscribe(self, op: UnsubscribeOp) -> None:
         if op.channel not in self.subscriptions:

@@ -118,6 +118,8 @@ class Asked:
     params: Any
     body: Any
     session: SessionFields | None
+    address: str
+    """Of the client."""
 
     @property
     def sessions(self) -> dict[int, SessionFields]:
@@ -127,7 +129,7 @@ class Asked:
     async def call(self, function: Callable[[Sequencer], Any]) -> Any:
         """Have something done on the sequencer's thread."""
         call = Call(function, asyncio.get_running_loop())
-        self.context.bridge.submit(call)
+        self.context.bridge.submit(call, self.address)
         return await call.future
 
     async def call_private(self, account: int, function: Callable[[Sequencer], Any]) -> Any:
@@ -391,7 +393,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/v1/status", "Where the venue is, and who signs receipts", get_status, VenueStatus
     ),
-    Endpoint("GET", "/v1/markets", "All market leaves", get_markets, list[MarketInfo], cost=20.0),
+    Endpoint("GET", "/v1/markets", "All market leaves", get_markets, list[MarketInfo], cost=50.0),
     Endpoint(
         "GET", "/v1/markets/{market}", "One market leaf", get_market, MarketInfo, MarketParams
     ),
@@ -419,7 +421,7 @@ ENDPOINTS = (
         get_tickers,
         list[Ticker],
         UnderlyingParams,
-        cost=20.0,
+        cost=50.0,
     ),
     Endpoint(
         "GET",
@@ -437,7 +439,7 @@ ENDPOINTS = (
         AccountSnapshot,
         AccountParams,
         is_private=True,
-        cost=2.0,
+        cost=5.0,
     ),
     Endpoint(
         "GET",
@@ -447,7 +449,7 @@ ENDPOINTS = (
         list[OpenOrder],
         AccountParams,
         is_private=True,
-        cost=2.0,
+        cost=5.0,
     ),
     Endpoint(
         "GET",
@@ -457,7 +459,7 @@ ENDPOINTS = (
         MarginAnswer,
         AccountParams,
         is_private=True,
-        cost=2.0,
+        cost=5.0,
     ),
     Endpoint(
         "GET",
@@ -483,7 +485,7 @@ ENDPOINTS = (
         "Accounts in distress",
         get_distressed,
         DistressedAnswer,
-        cost=20.0,
+        cost=50.0,
     ),
     Endpoint("GET", "/v1/insurance", "The insurance fund", get_insurance, InsuranceData),
     Endpoint(

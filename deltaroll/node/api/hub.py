@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest, nsmallest
 from typing import Any
 
 from deltaroll.node.api.channels import Channel, Subscriber
@@ -42,6 +43,8 @@ RECENT_TRADES = 100
 """Of each market, for those who are new."""
 RECENT_BATCHES = 50
 ALL_LEVELS = 1 << 31
+MAX_LEVELS = 5_000
+"""Of each side, in a snapshot."""
 IDLE_BEATS = 600
 """Seconds for which an account's channel is remembered after its last listener has left."""
 
@@ -62,15 +65,11 @@ class BookMirror:
                 else:
                     side.pop(price, None)
 
-    def get_data(self, levels: int | None = None) -> BookData:
-        """Return the best levels, all by default."""
-        bids = sorted(self.bids.items(), reverse=True)[:levels]
-        asks = sorted(self.asks.items())[:levels]
+    def get_data(self, levels: int = MAX_LEVELS) -> BookData:
+        """Return the best levels."""
+        bids = nlargest(levels, self.bids.items())
+        asks = nsmallest(levels, self.asks.items())
         return BookData(tuple(bids), tuple(asks))
-
-    def get_best(self) -> tuple[int | None, int | None]:
-        """Return best bid and ask."""
-        return max(self.bids, default=None), min(self.asks, default=None)
 
 
 @dataclass(slots=True)
@@ -226,7 +225,7 @@ class Hub:
         """Return a market's latest trades."""
         return TradesData(tuple(self.trades.get(market, ())))
 
-    def get_book(self, market: int, levels: int | None = None) -> BookData:
+    def get_book(self, market: int, levels: int = MAX_LEVELS) -> BookData:
         """Return a market's book."""
         book = self.books.get(market)
         return BookData((), ()) if book is None else book.get_data(levels)

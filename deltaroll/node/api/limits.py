@@ -26,8 +26,8 @@ class Limits:
     """Taking risk off is cheap."""
     refused_cost: float = 5.0
     """What a bad signature costs an address beyond the request."""
-    query_cost: float = 2.0
-    heavy_cost: float = 20.0
+    query_cost: float = 5.0
+    heavy_cost: float = 50.0
     """Of a question that looks at every account."""
     fill_refund: float = 2.0
     """Tokens that each fill gives back to both accounts, up to a full bucket."""

@@ -1,5 +1,6 @@
 """Serves the table of endpoints over HTTP."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,6 +24,8 @@ from deltaroll.node.store import StoreError
 log = structlog.get_logger(__name__)
 
 JSON = "application/json"
+BODY_SECONDS = 10.0
+"""A body that takes longer is refused."""
 
 
 class TooLargeError(RejectedError):
@@ -53,7 +56,8 @@ def make_handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]
                 body = await read_body(endpoint, request, context.limits.message_bytes)
                 if isinstance(body, BatchFields):
                     charge(context, request, float(len(body.items)))
-            result = await endpoint.handler(Asked(context, params, body, session))
+            asked = Asked(context, params, body, session, get_address(request))
+            result = await endpoint.handler(asked)
         except (RejectedError, StoreError) as refusal:
             problem = to_problem(refusal, body)
             if problem.code == "bad_signature":
@@ -106,10 +110,13 @@ async def read_body(endpoint: Endpoint, request: Request, most: int) -> Any:
     """Return what was posted; RejectedError when it is not what the endpoint takes."""
     received = bytearray()
     try:
-        async for part in request.stream():
-            received += part
-            if len(received) > most:
-                raise TooLargeError(f"body: more than {most} bytes")
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                received += part
+                if len(received) > most:
+                    raise TooLargeError(f"body: more than {most} bytes")
+    except TimeoutError:
+        raise RejectedError(f"body: not complete within {BODY_SECONDS:g} s") from None
     except ClientDisconnect:
         raise RejectedError("body: the client is gone") from None
     try:

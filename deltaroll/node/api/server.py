@@ -19,7 +19,8 @@ from deltaroll.node.api.hub import Hub, Seed, compute_seed
 from deltaroll.node.api.limits import Buckets, Limits
 from deltaroll.node.api.pulse import Pulse
 from deltaroll.node.api.service import Service
-from deltaroll.node.api.websocket import Protocol, WebSocketEndpoint
+from deltaroll.node.api.transport import make_protocols
+from deltaroll.node.api.websocket import WebSocketEndpoint
 from deltaroll.node.events import Step
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, SequencerThread
@@ -154,9 +155,11 @@ def get_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 def make_config(app: Any, limits: Limits) -> uvicorn.Config:
     """Return how uvicorn serves the application."""
+    http, websocket = make_protocols(limits)
     return uvicorn.Config(
         app,
-        ws=Protocol,
+        http=http,
+        ws=websocket,
         ws_max_size=limits.message_bytes,
         ws_ping_interval=limits.ping_interval,
         ws_ping_timeout=limits.ping_timeout,

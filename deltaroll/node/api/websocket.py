@@ -3,24 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-
 from deltaroll.node.api.connection import Connection, Receive, Send
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import Format, encode_json
 from deltaroll.node.api.messages import Failed, Problem
-
-ABORT = "deltaroll.abort"
-"""Name in a connection's scope of what hangs up at once, whatever still waits to be sent."""
-
-
-class Protocol(WebSocketsSansIOProtocol):
-    """Uvicorn's WebSocket, with a way to be rid of a client that reads nothing any more."""
-
-    async def run_asgi(self) -> None:
-        """Run the application."""
-        self.scope["state"][ABORT] = self.transport.abort
-        await super().run_asgi()
+from deltaroll.node.api.transport import ABORT
 
 
 class WebSocketEndpoint:
