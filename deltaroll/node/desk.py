@@ -17,7 +17,15 @@ from deltaroll.node.triggers import Held, Triggers
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.fill import validate_order
 from deltaroll.protocol.state import State
-from deltaroll.protocol.types import AccountId, Address, MarketId, SlotId, TimeInForce, Timestamp
+from deltaroll.protocol.types import (
+    AccountId,
+    Address,
+    MarketId,
+    Order,
+    SlotId,
+    TimeInForce,
+    Timestamp,
+)
 
 MAX_HELD = 200
 """Orders of one account that may wait for a trigger at a time."""
@@ -38,15 +46,16 @@ class Desk:
         self.dead_men = DeadMen()
         engine.guard = self.protections.is_spent
 
-    def submit(self, sequence: int, entry: OrderEntry) -> Execution:
-        """Match an order."""
+    def submit(self, sequence: int, entry: OrderEntry, order: Order | None = None) -> Execution:
+        """Match an order; `order` is the entry's, where the caller has it already."""
         held = self.triggers.find(AccountId(entry.account), SlotId(entry.slot))
         reason = self._find_refusal(entry, held)
         if reason is None:
-            execution = self._match(sequence, entry, held)
+            execution = self._match(sequence, entry, held, order)
         else:
             execution = self._reject(entry, reason)
-        self.ids.add(sequence, self._state.globals.clock, entry, execution)
+        if entry.client_id:
+            self.ids.add(sequence, self._state.globals.clock, entry, execution)
         return execution
 
     def hold(self, sequence: int, entry: HoldEntry) -> Execution | None:
@@ -82,7 +91,7 @@ class Desk:
         if order.is_quote and self._is_frozen(order):
             execution = self._reject(order, RejectReason.PROTECTED)
         else:
-            execution = self._match(sequence, order, None)
+            execution = self._match(sequence, order)
         self._use_nonce(order)
         return execution
 
@@ -152,12 +161,18 @@ class Desk:
         resting = self._engine.find(account, slot)
         return None if resting is None else resting.order.nonce
 
-    def _match(self, sequence: int, entry: OrderEntry, held: Held | None) -> Execution:
+    def _match(
+        self,
+        sequence: int,
+        entry: OrderEntry,
+        held: Held | None = None,
+        order: Order | None = None,
+    ) -> Execution:
         account, slot = AccountId(entry.account), SlotId(entry.slot)
         execution = self._engine.submit(
             account,
             slot,
-            entry.to_order(),
+            entry.to_order() if order is None else order,
             entry.signature,
             Address(entry.signer),
             sequence,

@@ -88,6 +88,10 @@ def make_entry_update(
     )
 
 
+Level = tuple[int, int]
+"""(Price, lots)."""
+
+
 class Recorder:
     """Collects the events of one step at a time."""
 
@@ -186,11 +190,11 @@ class Recorder:
         if self.is_on:
             events = self._events
             if engine.touched:
-                events.extend(self._collect_books(engine.touched))
+                self._collect_books(engine.touched)
             if builder.markets:
-                events.extend(self._collect_markets(builder.markets))
+                self._collect_markets(builder.markets)
             if builder.accounts:
-                events.extend(self._collect_accounts(builder.accounts))
+                self._collect_accounts(builder.accounts)
             insurance = self._state.globals.insurance
             if insurance != self._insurance:
                 self._insurance = insurance
@@ -202,40 +206,48 @@ class Recorder:
         builder.accounts.clear()
         return step
 
-    def _collect_books(self, touched: set[Touched]) -> Iterable[Event]:
-        books: dict[MarketId, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
+    def _collect_books(self, touched: set[Touched]) -> None:
+        get_lots = self._engine.get_lots
+        books: dict[MarketId, tuple[list[Level], list[Level]]] = {}
         for level in touched:
             market, is_bid, price = level
             sides = books.get(market)
             if sides is None:
                 sides = books[market] = ([], [])
-            sides[0 if is_bid else 1].append((price, self._engine.get_lots(level)))
-        for market in sorted(books):
+            sides[0 if is_bid else 1].append((price, get_lots(level)))
+        for market in sorted(books) if len(books) > 1 else books:
             bids, asks = books[market]
-            yield BookChange(market, tuple(sorted(bids, reverse=True)), tuple(sorted(asks)))
+            # Few levels change at a time: mostly one, seldom in an order that is wrong.
+            bids.sort(reverse=True)
+            asks.sort()
+            self._events.append(BookChange(market, tuple(bids), tuple(asks)))
 
-    def _collect_markets(self, markets: Iterable[MarketId]) -> Iterable[Event]:
+    def _collect_markets(self, markets: Iterable[MarketId]) -> None:
         for market in sorted(markets):
             leaf = self._state.markets.get(market)
             if isinstance(leaf, Series):
-                yield MarkChange(market, leaf.mark, leaf.marked_at, leaf.status, leaf.open_interest)
+                self._events.append(
+                    MarkChange(market, leaf.mark, leaf.marked_at, leaf.status, leaf.open_interest)
+                )
             elif isinstance(leaf, Underlying):
                 halted = leaf.halted_until if leaf.pending_index else 0
-                yield IndexChange(market, leaf.index, leaf.observed_at, halted)
+                self._events.append(IndexChange(market, leaf.index, leaf.observed_at, halted))
 
-    def _collect_accounts(self, accounts: Iterable[AccountId]) -> Iterable[Event]:
+    def _collect_accounts(self, accounts: Iterable[AccountId]) -> None:
         for account_id in sorted(accounts):
             account = self._state.accounts.get(account_id)
             if account is None:
                 continue
-            positions = tuple((held.series, held.size) for held in account.positions)
+            positions = tuple([(held.series, held.size) for held in account.positions])
             since = account.distressed_at
-            yield AccountChange(
-                account_id, account.cash, account.epoch, account.nonce, since, positions
+            self._events.append(
+                AccountChange(
+                    account_id, account.cash, account.epoch, account.nonce, since, positions
+                )
             )
             if since != self._distressed.get(account_id, 0):
                 if since:
                     self._distressed[account_id] = since
                 else:
                     del self._distressed[account_id]
-                yield Distressed(account_id, since)
+                self._events.append(Distressed(account_id, since))

@@ -218,6 +218,22 @@ def validate_address(name: str, value: bytes) -> None:
         )
 
 
+def validate_order_fields(account_id: AccountId, slot_id: SlotId, order: Order) -> None:
+    """Check that every field of an order has a place in the codec, its expiry apart.
+
+    Raises
+    ------
+    RejectedError
+    """
+    validate_range("account", account_id, 1, ACCOUNT_DEPTH)
+    validate_range("slot", slot_id, 0, SLOT_DEPTH)
+    validate_range("market", order.market, 1, MARKET_DEPTH)
+    validate_range("price", order.price, 1, PRICE_BITS)
+    validate_range("size", order.size, 1, LOTS_BITS)
+    validate_range("nonce", order.nonce, 1, NONCE_BITS)
+    validate_range("epoch", order.epoch, 0, EPOCH_BITS)
+
+
 def validate_action(action: Transfer | Withdraw | SetTradingKey) -> None:
     """Check that every field of an action has a place in the codec.
 
@@ -388,13 +404,7 @@ class Sequencer:
             When it is malformed or its signature is not the account's; the log has no trace of it.
             An order that is refused for what it asks for comes back in the receipt.
         """
-        validate_range("account", account_id, 1, ACCOUNT_DEPTH)
-        validate_range("slot", slot_id, 0, SLOT_DEPTH)
-        validate_range("market", order.market, 1, MARKET_DEPTH)
-        validate_range("price", order.price, 1, PRICE_BITS)
-        validate_range("size", order.size, 1, LOTS_BITS)
-        validate_range("nonce", order.nonce, 1, NONCE_BITS)
-        validate_range("epoch", order.epoch, 0, EPOCH_BITS)
+        validate_order_fields(account_id, slot_id, order)
         clock = self.clock
         is_known = terms.client_id != "" and self.desk.ids.find(account_id, terms.client_id)
         if order.expiry < clock and not is_known:
@@ -421,7 +431,7 @@ class Sequencer:
             allow(account_id)
         if terms is NO_TERMS:
             entry = to_order_entry(account_id, slot_id, order, signature, signer)
-            return self._process(entry, subject, account_id)
+            return self._process(entry, subject, account_id, order)
         return self._submit_with_terms(
             to_order_entry(
                 account_id,
@@ -781,8 +791,6 @@ class Sequencer:
         """Match held orders whose triggers are met, oldest first, and no more than a few at a time:
         the rest is due the next time. Each may move a mark."""
         for _ in range(MAX_FIRED):
-            if not self.is_firing:
-                return
             held = self.desk.triggers.find_due(self.state)
             if held is None:
                 self._is_settled = True
@@ -791,14 +799,19 @@ class Sequencer:
             subject = hash_order(account, slot, held.entry.order.to_order())
             self._log(FireEntry(account, slot), subject, account)
 
-    def _process(self, entry: Entry, subject: bytes = b"", account: int = 0) -> Receipt:
-        receipt = self._log(entry, subject, account)
-        self.fire_due()
+    def _process(
+        self, entry: Entry, subject: bytes = b"", account: int = 0, order: Order | None = None
+    ) -> Receipt:
+        receipt = self._log(entry, subject, account, order)
+        if not self._is_settled:
+            self.fire_due()
         return receipt
 
-    def _log(self, entry: Entry, subject: bytes, account: int) -> Receipt:
+    def _log(
+        self, entry: Entry, subject: bytes, account: int, order: Order | None = None
+    ) -> Receipt:
         sequence = self.store.append(encode_entry(entry))
-        receipt = self._apply(sequence, entry)
+        receipt = self._apply(sequence, entry, order)
         if subject and self.receipt_key is not None and receipt.fault == Fault.NONE:
             self._unsigned.append(
                 make_receipt(
@@ -815,15 +828,18 @@ class Sequencer:
                 self.store.keep_receipt(signed.sequence, encode_receipt(signed))
                 self._signed[signed.sequence] = signed
 
-    def _apply(self, sequence: int, entry: Entry) -> Receipt:
-        """Do what an entry says; the same entry on the same state does the same, always."""
+    def _apply(self, sequence: int, entry: Entry, order: Order | None = None) -> Receipt:
+        """Do what an entry says; the same entry on the same state does the same, always.
+
+        `order` is an OrderEntry's, where the caller has it already.
+        """
         execution: Execution | None = None
         fault = Fault.NONE
         outcome = Outcome.DONE
         match entry:
             case OrderEntry():
                 self._refresh(MarketId(entry.market))
-                execution = self.desk.submit(sequence, entry)
+                execution = self.desk.submit(sequence, entry, order)
             case HoldEntry():
                 outcome = Outcome.HELD
                 execution = self.desk.hold(sequence, entry)

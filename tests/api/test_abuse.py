@@ -21,6 +21,8 @@ from tests.node.support import PERP, PRICE, STRANGER, TICK, Venue, make_order, m
 
 STALL = 0.1
 """Seconds for which nobody may be kept waiting by somebody else."""
+ENOUGH = 20
+"""Answers of a probe."""
 OUTLIERS = 2
 """Answers of a probe that may be late because the machine was busy with something else."""
 
@@ -176,7 +178,7 @@ def test_slow_reader__is_dropped__others_hear_everything():
     | ada    | quotes far more than a queue holds    | answered, in time          |
     | fast   | reads                                 | every delta, without a gap |
     """
-    limits = Limits(queue_messages=200, queue_bytes=65_536, send_buffer=8_192)
+    limits = Limits(queue_messages=50, queue_bytes=65_536, send_buffer=8_192)
     with serve(limits=limits) as server, server.connect() as ada, server.connect() as fast:
         quiet = measure_quiet(server)
         with socket.create_connection(("127.0.0.1", server.api.port)) as raw:
@@ -186,7 +188,7 @@ def test_slow_reader__is_dropped__others_hear_everything():
             raw.sendall(bytes((0x81, 0x80 | len(body), 0, 0, 0, 0)) + body)
             reached = fast.subscribe(f"book.{PERP}")["sequence"]
             with probe(server) as busy:
-                for turn in range(30):
+                for turn in range(20):
                     items = [
                         {"op": "order", **to_fields(ADA, slot, make_quote(slot, turn))}
                         for slot in range(50)
@@ -321,24 +323,27 @@ def test_heavy_question__of_every_account__keeps_nobody_waiting():
     with serve(fill, Limits(address=Rate(1e6, 1e6))) as server, server.connect() as client:
         quiet = measure_quiet(server)
         with probe(server) as busy:
-            asked = [client.send("query", query={"type": "distressed"}) for _ in range(8)]
-            answers = [client.wait(request) for request in asked]
-        assert all(answer["result"]["accounts"] == [] for answer in answers)
+            while len(busy) < ENOUGH:
+                asked = [client.send("query", query={"type": "distressed"}) for _ in range(8)]
+                for request in asked:
+                    assert client.wait(request)["result"]["accounts"] == []
         check_no_stall(quiet, busy)
 
 
 def test_flood__of_questions__others_have_their_turn():
-    """Five hundred questions of one client wait behind one another, not before somebody else's."""
+    """Hundreds of questions of one client wait behind one another, not before somebody else's."""
     limits = Limits(address=Rate(1e6, 1e6))
     with serve(Venue.open_options, limits) as server, server.connect() as client:
         client.login(ADA)
         quiet = measure_quiet(server)
         with probe(server) as busy:
-            asked = [
-                client.send("query", query={"type": "margin", "account": ADA}) for _ in range(500)
-            ]
-            for request in asked:
-                client.wait(request)
+            while len(busy) < ENOUGH:
+                asked = [
+                    client.send("query", query={"type": "margin", "account": ADA})
+                    for _ in range(300)
+                ]
+                for request in asked:
+                    client.wait(request)
         check_no_stall(quiet, busy)
 
 

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 MAX_GROUP = 256
 """Requests of one commit: few enough that nobody waits long for it."""
-GROUP_SECONDS = 0.025
+GROUP_SECONDS = 0.05
 """What has not begun by then goes into the next group."""
 SLICE_SECONDS = 0.005
 MAX_SLICED = 100

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ from deltaroll.node.api.messages import (
     SubscribeOp,
     UnsubscribeOp,
 )
+from deltaroll.node.api.transport import Pipe
 from deltaroll.node.queries import DistressedQuery
 from deltaroll.node.sequencer import RejectedError
 
@@ -44,6 +46,8 @@ MAX_SESSIONS = 64
 MAX_PAUSE = 1.0
 """Seconds for which nothing more is read from who asks too much."""
 CLOSE_SECONDS = 2.0
+MAX_WRITE = 64
+"""Messages that are written at a time."""
 
 
 class _Id(msgspec.Struct):
@@ -59,16 +63,14 @@ _id_msgpack = msgspec.msgpack.Decoder(_Id).decode
 class Connection:
     """A client. Everything here runs on the event loop."""
 
-    def __init__(
-        self, context: Context, form: Format, address: str, abort: Callable[[], None]
-    ) -> None:
+    def __init__(self, context: Context, form: Format, address: str, pipe: Pipe) -> None:
         self.form = form
         self.in_flight = 0
         self.sessions: dict[int, SessionFields] = {}
         self.subscriptions: set[str] = set()
         self.address = address
         self._context = context
-        self._abort = abort
+        self._pipe = pipe
         self._is_text = form is Format.JSON
         self._outgoing: deque[bytes] = deque()
         self._bytes = 0
@@ -148,7 +150,7 @@ class Connection:
             log.info("client_dropped", address=self.address, reason=reason)
             self._wake.set()
             # A client that does not read does not see a close frame either.
-            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._pipe.abort)
 
     def _leave(self) -> None:
         self._context.hub.leave(self, self.subscriptions)
@@ -235,19 +237,16 @@ class Connection:
         self.answer(op.id, {"channel": op.channel})
 
     async def _write(self, send: Send) -> None:
-        outgoing, latest, is_text = self._outgoing, self._latest, self._is_text
+        outgoing, latest, pipe = self._outgoing, self._latest, self._pipe
         try:
             while self._closing is None:
                 while outgoing or latest:
-                    if outgoing:
-                        data = outgoing.popleft()
-                        self._bytes -= len(data)
-                    else:
-                        data = latest.pop(next(iter(latest)))
-                    if is_text:
-                        await send({"type": "websocket.send", "text": data.decode()})
-                    else:
-                        await send({"type": "websocket.send", "bytes": data})
+                    await pipe.wait()
+                    messages = [outgoing.popleft() for _ in range(min(len(outgoing), MAX_WRITE))]
+                    self._bytes -= sum(map(len, messages))
+                    ready = list(islice(latest, MAX_WRITE - len(messages)))
+                    messages.extend(latest.pop(channel) for channel in ready)
+                    pipe.write(messages, self._is_text)
                 self._wake.clear()
                 await self._wake.wait()
             reason = self._closing

@@ -1,6 +1,5 @@
 """How much one client may ask for: token buckets, and the sizes of everything that could grow."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from time import monotonic
 
@@ -56,41 +55,44 @@ class Limits:
 
 
 class Buckets:
-    """A bucket per key; those that nobody has used longest are full again and forgotten."""
+    """A bucket per key. Where there are too many, those that were begun first are forgotten: they
+    are full again by then, or soon would be."""
 
     def __init__(self, rate: Rate, capacity: int = 100_000) -> None:
-        self._rate = rate
+        self._burst = rate.burst
+        self._per_second = rate.per_second
         self._capacity = capacity
-        self._levels: OrderedDict[object, tuple[float, float]] = OrderedDict()
+        self._levels: dict[object, list[float]] = {}
+        """Key -> tokens, as of when."""
 
     def take(self, key: object, cost: float, now: float | None = None) -> float:
         """Take tokens; return 0, or the seconds until as many are there (and take none)."""
-        rate = self._rate
-        now = monotonic() if now is None else now
-        level, since = self._levels.get(key, (rate.burst, now))
-        level = min(rate.burst, level + (now - since) * rate.per_second)
+        bucket = self._fill(key, monotonic() if now is None else now)
         # A request dearer than the bucket is due when the bucket is full.
-        missing = min(cost, rate.burst) - level
+        missing = min(cost, self._burst) - bucket[0]
         if missing > 0:
-            return missing / rate.per_second
-        self._put(key, level - cost, now)
+            return missing / self._per_second
+        bucket[0] -= cost
         return 0.0
 
     def give(self, key: object, tokens: float) -> None:
         """Put tokens back."""
-        held = self._levels.get(key)
-        if held is not None:
-            self._put(key, min(self._rate.burst, held[0] + tokens), held[1])
+        bucket = self._levels.get(key)
+        if bucket is not None:
+            bucket[0] = min(self._burst, bucket[0] + tokens)
 
     def charge(self, key: object, cost: float) -> None:
         """Take tokens, there or not: the key pays for it later."""
-        now = monotonic()
-        level, since = self._levels.get(key, (self._rate.burst, now))
-        level = min(self._rate.burst, level + (now - since) * self._rate.per_second)
-        self._put(key, level - cost, now)
+        self._fill(key, monotonic())[0] -= cost
 
-    def _put(self, key: object, level: float, now: float) -> None:
-        self._levels[key] = (level, now)
-        self._levels.move_to_end(key)
-        if len(self._levels) > self._capacity:
-            self._levels.popitem(last=False)
+    def _fill(self, key: object, now: float) -> list[float]:
+        """Return a key's bucket with what has flowed in."""
+        bucket = self._levels.get(key)
+        if bucket is None:
+            bucket = self._levels[key] = [self._burst, now]
+            if len(self._levels) > self._capacity:
+                del self._levels[next(iter(self._levels))]
+            return bucket
+        bucket[0] = min(self._burst, bucket[0] + (now - bucket[1]) * self._per_second)
+        bucket[1] = now
+        return bucket

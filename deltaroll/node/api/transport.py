@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from struct import pack
 
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -11,12 +13,48 @@ from deltaroll.node.api.limits import Limits
 
 log = structlog.get_logger(__name__)
 
-ABORT = "deltaroll.abort"
-"""Name in a connection's scope of what hangs up at once, whatever still waits to be sent."""
+PIPE = "deltaroll.pipe"
+"""Name of a connection's `Pipe` in its scope."""
+TEXT, BINARY = 0x81, 0x82
+"""First byte of a frame that is a whole message."""
 REQUEST_SECONDS = 10.0
 """For the head of a request, from its first byte or from connecting."""
 SPARE = 2
 """Sockets per connection that the API allows: some are only being refused."""
+
+
+def make_head(first: int, length: int) -> bytes:
+    """Return what stands before a server's frame (RFC 6455, 5.2)."""
+    if length < 126:
+        return bytes((first, length))
+    if length < 1 << 16:
+        return pack("!BBH", first, 126, length)
+    return pack("!BBQ", first, 127, length)
+
+
+class Pipe:
+    """What a client is sent through: many messages at a time, unlike ASGI's one."""
+
+    def __init__(self, protocol: WebSocketsSansIOProtocol) -> None:
+        self._protocol = protocol
+        self.abort = protocol.transport.abort
+        """Hangs up at once, whatever still waits to be sent."""
+
+    async def wait(self) -> None:
+        """Wait until the client has taken enough; ConnectionError when it is gone."""
+        protocol = self._protocol
+        await protocol.writable.wait()
+        if protocol.disconnected or protocol.close_sent or protocol.transport.is_closing():
+            raise ConnectionError("the client is gone")
+
+    def write(self, messages: Sequence[bytes], is_text: bool) -> None:
+        """Send messages, one frame each."""
+        first = TEXT if is_text else BINARY
+        parts: list[bytes] = []
+        for message in messages:
+            parts.append(make_head(first, len(message)))
+            parts.append(message)
+        self._protocol.transport.write(b"".join(parts))
 
 
 class Doorkeeper:
@@ -96,7 +134,7 @@ def make_protocols(
                 self._deadline = None
 
     class Socket(WebSocketsSansIOProtocol):
-        """WebSocket, with a way to be rid of a client that reads nothing any more."""
+        """WebSocket, with a pipe of our own."""
 
         def connection_lost(self, exc: Exception | None) -> None:
             """Count one less."""
@@ -105,7 +143,7 @@ def make_protocols(
 
         async def run_asgi(self) -> None:
             """Run the application."""
-            self.scope["state"][ABORT] = self.transport.abort
+            self.scope["state"][PIPE] = Pipe(self)
             await super().run_asgi()
 
     return Http, Socket

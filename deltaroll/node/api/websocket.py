@@ -7,7 +7,7 @@ from deltaroll.node.api.connection import Connection, Receive, Send
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import Format, encode_json
 from deltaroll.node.api.messages import Failed, Problem
-from deltaroll.node.api.transport import ABORT
+from deltaroll.node.api.transport import PIPE
 
 
 class WebSocketEndpoint:
@@ -33,8 +33,7 @@ class WebSocketEndpoint:
             await refuse(send, Problem("bad_subprotocol", f"subprotocol: none of {known}"))
             return
         form = Format.JSON if chosen is None else Format(chosen)
-        abort = scope["state"].get(ABORT, _do_nothing)
-        connection = Connection(context, form, address, abort)
+        connection = Connection(context, form, address, scope["state"][PIPE])
         self._counts[address] += 1
         self.connections.add(connection)
         try:
@@ -65,7 +64,3 @@ async def refuse(send: Send, problem: Problem) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": encode_json(Failed(problem))})
-
-
-def _do_nothing() -> None:
-    """There is no connection to hang up on."""
