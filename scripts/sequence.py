@@ -16,16 +16,20 @@ from deltaroll.cli import (
     unlock,
     watch,
 )
+from deltaroll.l1.gateway import Gateway
+from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.logs import configure_logs
+from deltaroll.node.api.context import Delegation
 from deltaroll.node.api.proofs import FollowerView
 from deltaroll.node.api.server import ApiServer
 from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import tell
-from deltaroll.node.receipts import load_receipt_key
+from deltaroll.node.receipts import ReceiptKey, load_receipt_key
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
+from deltaroll.sdk.receipts import to_receipt_key_document
 
 
 def listen(thread: SequencerThread, port: int) -> LineServer:
@@ -38,10 +42,20 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
     return server
 
 
-def serve_api(thread: SequencerThread, port: int, host: str, view: FollowerView) -> ApiServer:
+def name_receipt_key(account: AccountAPI, gateway: Gateway, key: ReceiptKey) -> Delegation:
+    """Have the proposer say which key signs receipts for it."""
+    document = to_receipt_key_document(
+        gateway.provider.chain_id, str(gateway.contracts.inbox.address), key.address
+    )
+    return Delegation(str(account.address), "0x" + sign_typed_data(account, document).hex())
+
+
+def serve_api(
+    thread: SequencerThread, port: int, host: str, view: FollowerView, delegation: Delegation
+) -> ApiServer:
     """Serve REST and WebSocket clients; a plain error when the address is not to be had."""
     try:
-        api = ApiServer(thread, port, host, proofs=view)
+        api = ApiServer(thread, port, host, proofs=view, delegation=delegation)
     except OSError as problem:
         raise click.ClickException(f"--api: {host}:{port}: {problem.strerror}") from None
     click.echo(f"api on http://{host}:{api.port}/v1", err=True)
@@ -162,8 +176,9 @@ def cli(
         take_in()
         if port is not None:
             stack.callback(listen(thread, port).close)
-        if api_port is not None:
-            api = serve_api(thread, api_port, host, view)
+        if api_port is not None and key is not None:
+            delegation = name_receipt_key(account, gateway, key)
+            api = serve_api(thread, api_port, host, view, delegation)
             stack.callback(api.close)
         for line in requests or ():
             if line.strip():

@@ -14,12 +14,13 @@ from deltaroll.node.api.encoding import Format
 from deltaroll.node.api.limits import Limits
 from deltaroll.node.api.server import ApiServer
 from deltaroll.node.api.sessions import hash_session
-from deltaroll.node.receipts import SignedReceipt, make_receipt_key, recover_receipt_signer
+from deltaroll.node.receipts import make_receipt_key
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import SequencerThread
 from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import AccountId, Order, SlotId, TimeInForce
+from deltaroll.sdk.receipts import verify_receipt
 from deltaroll.sdk.signing import Signer
 from tests.node.support import DOMAIN, GENESIS, OWNERS, Recorder, Venue
 
@@ -199,16 +200,4 @@ def to_fields(
 def check_receipt(body: dict[str, Any], subject: bytes, key: str | None = None) -> None:
     """Checked offline: from the answer alone and the sequencer's address."""
     signer = RECEIPT_KEY.address if key is None else bytes.fromhex(key[2:])
-    assert body["subject"] == "0x" + subject.hex()
-    receipt = SignedReceipt(
-        subject,
-        body["account"],
-        body["sequence"],
-        body["clock"],
-        body["outcome"],
-        body["filled"],
-        body["reason"],
-        [bytes.fromhex(sibling[2:]) for sibling in body["branch"]],
-        bytes.fromhex(body["signature"][2:]),
-    )
-    assert recover_receipt_signer(DOMAIN, receipt) == signer
+    verify_receipt(DOMAIN, signer, subject, body)

@@ -15,18 +15,30 @@ import click
 import pytest
 import structlog
 from click.testing import CliRunner
+from eth_account.messages import encode_typed_data
 
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import hash_leaf
 from deltaroll.protocol.tree import compute_root_from_branch
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
+from deltaroll.sdk.receipts import recover_proposer
 from tests.api.support import Client, check_receipt
 from tests.node.distress import ADA, open_distressed
 from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, follow
-from tests.node.support import CASH, DOMAIN, OWNERS, Venue, compute_listing, encode_deposit, restart
+from tests.node.support import (
+    CASH,
+    DOMAIN,
+    OWNERS,
+    Venue,
+    compute_listing,
+    encode_deposit,
+    make_signer,
+    restart,
+)
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+OPERATOR = make_signer("operator")
 CHAIN, INBOX = 1337, "0x" + "11" * 20
 """Of DOMAIN."""
 
@@ -90,6 +102,8 @@ def l1() -> FakeL1:
 def gateway(l1) -> FakeGateway:
     gateway = FakeGateway(l1)
     gateway.contracts.inbox = BondedInbox(l1)
+    gateway.contracts.inbox.address = INBOX
+    gateway.provider = SimpleNamespace(chain_id=CHAIN)
     return gateway
 
 
@@ -104,9 +118,15 @@ def run_sequence(
 ) -> None:
     monkeypatch.setattr(sequence, "load_deployment", lambda *_: (None, gateway))
     monkeypatch.setattr(sequence, "watch", lambda look, once, interval: watch(look))
+    account = SimpleNamespace(address="0x" + OPERATOR.address.hex())
+    monkeypatch.setattr(
+        sequence,
+        "sign_typed_data",
+        lambda _, document: OPERATOR.sign(hash_document(document)),
+    )
     sequence.cli.callback(
         provider=None,
-        account=SimpleNamespace(),
+        account=account,
         registry=path.parent,
         once=False,
         interval=1.0,
@@ -117,6 +137,12 @@ def run_sequence(
         host=HOST,
         receipt_key=path.parent / "receipt.key",
     )
+
+
+def hash_document(document: dict[str, Any]) -> bytes:
+    """What a wallet signs."""
+    message = encode_typed_data(full_message=document)
+    return keccak(b"\x19" + message.version + message.header + message.body)
 
 
 def read_port(capsys: pytest.CaptureFixture[str]) -> int:
@@ -167,7 +193,12 @@ def test_sequence__api__serves_orders_proofs_and_batches(
             known = client.subscribe("batches")["data"]["batches"]
             assert [batch["index"] for batch in known] == []
             done = client.do("submit", request=write_transfer(1))
-            key = fetch(port, "/v1/status")["receipt_key"]
+            status = fetch(port, "/v1/status")
+            key = status["receipt_key"]
+            named = bytes.fromhex(status["proposer_signature"][2:])
+            proposer = recover_proposer(DOMAIN, Address(bytes.fromhex(key[2:])), named)
+            assert proposer == OPERATOR.address
+            assert status["proposer"] == "0x" + proposer.hex()
             check_receipt(done["receipt"], bytes.fromhex(done["receipt"]["subject"][2:]), key)
             look()
             look()

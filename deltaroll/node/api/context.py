@@ -16,6 +16,16 @@ class ProofSource(Protocol):
         """Return an account's leaf with its proof; RejectedError when there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """A proposer's word that a key signs receipts for it."""
+
+    proposer: str
+    """L1 address."""
+    signature: str
+    """Of EIP-712 `ReceiptKey`, 64 bytes in hexadecimal."""
+
+
 @dataclass(slots=True)
 class Context:
     """The API's parts."""
@@ -27,3 +37,4 @@ class Context:
     addresses: Buckets
     """By client address."""
     proofs: ProofSource | None = None
+    delegation: Delegation | None = None

@@ -223,6 +223,10 @@ class VenueStatus(msgspec.Struct, frozen=True):
     """EIP-712 domain separator of everything that is signed."""
     receipt_key: str | None
     """Address that signs receipts; None: there are none."""
+    proposer: str | None
+    """L1 account that has named it; None: nobody has."""
+    proposer_signature: str | None
+    """Of EIP-712 `ReceiptKey(address key)`."""
     chunks: int
     """Sealed so far."""
     batches: dict[str, int]

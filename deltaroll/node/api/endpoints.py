@@ -169,6 +169,7 @@ class Endpoint:
 async def get_status(asked: Asked) -> VenueStatus:
     """Say where the venue is."""
     hub = asked.context.hub
+    delegation = asked.context.delegation
 
     def run(sequencer: Sequencer) -> VenueStatus:
         key = sequencer.receipt_key
@@ -180,6 +181,8 @@ async def get_status(asked: Asked) -> VenueStatus:
             sequencer.store.next_sequence - 1,
             "0x" + sequencer.domain.hex(),
             None if key is None else "0x" + key.address.hex(),
+            None if delegation is None else delegation.proposer,
+            None if delegation is None else delegation.signature,
             sequencer.chunks_sealed,
             newest,
         )

@@ -13,7 +13,7 @@ import uvicorn
 
 from deltaroll.node.api.app import create_app
 from deltaroll.node.api.bridge import Bridge
-from deltaroll.node.api.context import Context, ProofSource
+from deltaroll.node.api.context import Context, Delegation, ProofSource
 from deltaroll.node.api.data import BatchData
 from deltaroll.node.api.hub import Hub, Seed, compute_seed
 from deltaroll.node.api.limits import Buckets, Limits
@@ -41,11 +41,13 @@ class ApiServer:
         host: str = HOST,
         limits: Limits | None = None,
         proofs: ProofSource | None = None,
+        delegation: Delegation | None = None,
     ) -> None:
         """Listen on a port; 0 takes a free one. OSError when it is not to be had."""
         self._thread = thread
         self._limits = Limits() if limits is None else limits
         self._proofs = proofs
+        self._delegation = delegation
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -120,6 +122,7 @@ class ApiServer:
             self._limits,
             Buckets(self._limits.address),
             self._proofs,
+            self._delegation,
         )
         endpoint = WebSocketEndpoint()
         pulse = asyncio.create_task(Pulse(context, endpoint.connections).run())
