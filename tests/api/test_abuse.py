@@ -7,15 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Event, Thread
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from deltaroll.node.api import transport
+from deltaroll.node.api import endpoints, jobs, transport
 from deltaroll.node.api.encoding import Format, encode
 from deltaroll.node.api.limits import Buckets, Limits, Rate
+from deltaroll.node.store import StoreError
 from tests.api.support import ADA, BLAISE, Server, serve, to_fields
 from tests.node.support import INDEX, PERP, PRICE, STRANGER, TICK, Venue, make_order, make_signer
 
@@ -352,6 +355,35 @@ def test_flood__of_questions__others_have_their_turn():
                 for request in asked:
                     client.wait(request)
         check_no_stall(quiet, busy)
+
+
+def test_question__that_fails_by_a_mistake_of_ours__stops_nobody(server, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    with server.connect() as client:
+        monkeypatch.setattr(endpoints, "compute_ticker", fail)
+        monkeypatch.setattr(jobs, "compute_ticker", fail)
+        error = client.refused("subscribe", channel=f"ticker.{PERP}")
+        assert error == {"code": "unavailable", "rule": "the node has a problem of its own"}
+        for path in (f"/v1/tickers/{PERP}", "/v1/tickers"):
+            with pytest.raises(HTTPError) as failed:
+                urlopen(f"http://127.0.0.1:{server.api.port}{path}", timeout=10)
+            assert failed.value.code == 503
+        assert client.place(ADA, 0, make_order())["status"] == "resting"
+
+
+def test_order__sequencer_has_failed__everybody_is_told(server):
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    with server.connect() as client:
+        with pytest.raises(StoreError):
+            server.thread.call(fail)
+        for _ in range(2):
+            error = client.refused("order", **to_fields(ADA, 0, make_order()))
+            assert error["code"] == "unavailable"
+            assert "stopped by ZeroDivisionError" in error["rule"]
 
 
 def test_too_many_requests_under_way__are_refused():

@@ -33,6 +33,11 @@ MAX_SLICED = 100
 class Job(Protocol):
     """Something to do on the sequencer's thread, and what to do with its result on the loop."""
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether it changes nothing: what goes wrong there is no reason for the sequencer to
+        stop."""
+
     def run(self, sequencer: Sequencer) -> Any:
         """Return a result, or a generator that returns one; RejectedError to refuse."""
 
@@ -139,6 +144,11 @@ class Bridge:
                 result = job.run(sequencer)
             except RejectedError as refusal:
                 result = refusal
+            except Exception as problem:
+                if not job.is_reading:
+                    raise
+                log.error("question_failed", error=repr(problem))
+                result = problem
             if isinstance(result, GeneratorType):
                 if len(self._sliced) >= MAX_SLICED:
                     result = StoreError("server: too many long questions are under way")
@@ -165,6 +175,9 @@ class Bridge:
             result = stop.value
         except RejectedError as refusal:
             result = refusal
+        except Exception as problem:  # noqa: BLE001 (only questions are long)
+            log.error("question_failed", error=repr(problem))
+            result = problem
         self._sliced.remove((job, generator))
         done.append((job, result))
 
@@ -197,8 +210,9 @@ class Bridge:
 class Call:
     """A job that somebody awaits."""
 
-    def __init__(self, function: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, function: Any, loop: asyncio.AbstractEventLoop, is_reading: bool) -> None:
         self._function = function
+        self.is_reading = is_reading
         self.future: asyncio.Future[Any] = loop.create_future()
 
     def run(self, sequencer: Sequencer) -> Any:
@@ -209,7 +223,9 @@ class Call:
         """Wake whoever waits."""
         if self.future.done():
             return
-        if isinstance(result, BaseException):
+        if isinstance(result, RejectedError | StoreError):
             self.future.set_exception(result)
+        elif isinstance(result, BaseException):
+            self.future.set_exception(StoreError("the node has a problem of its own"))
         else:
             self.future.set_result(result)

@@ -127,8 +127,8 @@ class Asked:
         return {} if self.session is None else {self.session.account: self.session}
 
     async def call(self, function: Callable[[Sequencer], Any]) -> Any:
-        """Have something done on the sequencer's thread."""
-        call = Call(function, asyncio.get_running_loop())
+        """Have something done on the sequencer's thread. What is not posted changes nothing."""
+        call = Call(function, asyncio.get_running_loop(), self.body is None)
         self.context.bridge.submit(call, self.address)
         return await call.future
 

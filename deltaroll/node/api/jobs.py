@@ -37,6 +37,11 @@ class OpJob:
 
     __slots__ = ("_connection", "_op", "_service")
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether it is a question."""
+        return isinstance(self._op, QueryOp)
+
     def __init__(self, connection: Connection, service: Service, op: Op) -> None:
         self._connection = connection
         self._service = service
@@ -79,6 +84,8 @@ class OpJob:
 class AuthJob:
     """Opens a session on a connection."""
 
+    is_reading = True
+
     def __init__(
         self, connection: Connection, service: Service, request_id: int, session: SessionFields
     ) -> None:
@@ -103,6 +110,8 @@ class AuthJob:
 
 class SubscribeJob:
     """Attaches a connection to a channel."""
+
+    is_reading = True
 
     def __init__(self, connection: Connection, context: Context, op: SubscribeOp) -> None:
         self._connection = connection

@@ -78,6 +78,8 @@ class Pulse:
 class TickerJob:
     """Computes tickers, one after the other."""
 
+    is_reading = True
+
     def __init__(self, context: Context, markets: list[int], busy: set[str]) -> None:
         self._context = context
         self._markets = markets
@@ -114,6 +116,8 @@ class TickerJob:
 class MarginJob:
     """Computes margins, one after the other."""
 
+    is_reading = True
+
     def __init__(self, context: Context, accounts: list[int], busy: set[str]) -> None:
         self._context = context
         self._accounts = accounts
@@ -143,6 +147,8 @@ class MarginJob:
 
 class SessionJob:
     """Checks a session again."""
+
+    is_reading = True
 
     def __init__(self, connection: Connection, context: Context, account: int) -> None:
         self._connection = connection
