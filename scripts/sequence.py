@@ -1,6 +1,7 @@
 """Runs the sequencer and its batcher: requests in, answers out, batches to L1."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,9 +23,9 @@ from deltaroll.logs import configure_logs
 from deltaroll.node.api.context import Delegation
 from deltaroll.node.api.proofs import FollowerView
 from deltaroll.node.api.server import ApiServer
-from deltaroll.node.batcher import Batcher, Posting
+from deltaroll.node.batcher import Batcher, StrandedError
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import tell
+from deltaroll.node.intake import rejoin, tell
 from deltaroll.node.receipts import ReceiptKey, load_receipt_key
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
@@ -60,6 +61,29 @@ def serve_api(
         raise click.ClickException(f"--api: {host}:{port}: {problem.strerror}") from None
     click.echo(f"api on http://{host}:{api.port}/v1", err=True)
     return api
+
+
+def post_sealed(batcher: Batcher, thread: SequencerThread) -> None:
+    """Post all that is sealed; when others have posted meanwhile, on top of that."""
+    follower = batcher.follower
+    has_rejoined = False
+    while True:
+        try:
+            posting = batcher.post()
+        except StrandedError as problem:
+            if has_rejoined:
+                raise
+            click.echo(f"{problem}: going on from the head of L1", err=True)
+            thread.call(partial(rejoin, follower=follower, stranded=problem.first))
+            has_rejoined = True
+            continue
+        if posting is None:
+            return
+        click.echo(
+            f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
+            f"{posting.receipt.gas_used} gas",
+            err=True,
+        )
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -132,7 +156,7 @@ def cli(
     with ExitStack() as stack:
         key = None if api_port is None else load_receipt_key(receipt_key)
         thread = SequencerThread(
-            lambda: Sequencer(Store(store, gateway.domain), gateway.domain, key)
+            lambda: Sequencer(Store(store, gateway.domain), gateway.domain, receipt_key=key)
         )
         stack.callback(thread.close)
         # The batcher has a view of its own of the same file: while L1 takes its time, lines are
@@ -155,23 +179,17 @@ def cli(
             sequencer.seal()
             sequencer.flush()
 
-        def post_locked() -> Posting | None:
-            with view.lock:
-                return batcher.post()
-
         def post() -> None:
             take_in()
+            if follower.closing is not None:
+                raise click.ClickException("the rollup is frozen: no batch is taken any more")
             thread.call(seal)
             if follower.fraud is not None:
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
-            while (posting := post_locked()) is not None:
-                click.echo(
-                    f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
-                    f"{posting.receipt.gas_used} gas",
-                    err=True,
-                )
+            with view.lock:
+                post_sealed(batcher, thread)
 
         take_in()
         if port is not None:

@@ -38,6 +38,17 @@ class BatcherError(Exception):
     """The batcher cannot go on: what it would post is wrong, or what is posted is not its own."""
 
 
+class StrandedError(BatcherError):
+    """Chunks of this store cannot land as they are: others have posted, or they have waited for too
+    long. What is in them can be sealed again on top of the head: `Sequencer.rebase`.
+    """
+
+    def __init__(self, message: str, first: int) -> None:
+        super().__init__(message)
+        self.first = first
+        """The first chunk that cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posting:
     """A batch that was sent and mined."""
@@ -75,7 +86,7 @@ class Batcher:
 
         Raises
         ------
-        BatcherError
+        StrandedError
             When L1 has a batch that is not of this store.
         """
         chain = self.follower.chain
@@ -93,7 +104,9 @@ class Batcher:
             for posted in derived.chunks:
                 held = self.store.get_chunk(after)
                 if held is None or (held.data, held.signatures) != (posted.data, posted.signatures):
-                    raise BatcherError(f"batch {index} on L1 was not posted from this store")
+                    raise StrandedError(
+                        f"batch {index} on L1 was not posted from this store", first
+                    )
                 after += 1
             self.store.record_batch(derived.submitted.header_hash, index, first, after)
         return after
@@ -118,7 +131,9 @@ class Batcher:
         Raises
         ------
         BatcherError
-            When a chunk breaks a rule: posting it would cost the bond.
+            When a chunk breaks a rule: posting it would cost the bond. A StrandedError when the
+            store has been through a change of head: what was sealed for one head may stand behind
+            what was sealed for another.
         """
         state = self.follower.state
         head = self.follower.chain[-1].submitted.header
@@ -129,12 +144,12 @@ class Batcher:
                 context = self.compute_context(chunk, index, chunks, head)
                 bad = compute_bad_signature(state, chunk.data, chunk.signatures, context.domain)
                 if bad is not None:
-                    raise BatcherError(f"chunk {chunk.number}: {bad[0].name} at {bad[1]}")
+                    raise self._refuse(f"chunk {chunk.number}: {bad[0].name} at {bad[1]}", chunks)
                 process_chunk(state, chunk.data, context)
                 root = compute_state_root(state)
                 posted.append(PostedChunk(chunk.data, chunk.signatures, root))
         except TransitionFault as problem:
-            raise BatcherError(f"chunk {chunk.number}: {problem.fault.name}") from problem
+            raise self._refuse(f"chunk {chunk.number}: {problem.fault.name}", chunks) from problem
         finally:
             state.rollback()
         return tuple(posted)
@@ -147,15 +162,35 @@ class Batcher:
         Raises
         ------
         BatcherError
-            When the head is fraudulent (it must be removed first), or a chunk is wrong.
+            When the rollup is frozen, or the head is fraudulent: it must be removed first.
+        StrandedError
+            When a chunk is older than L1 takes it, or what `compute_posted` says.
         """
+        if self.follower.closing is not None:
+            block = self.follower.closing.block
+            raise BatcherError(f"the rollup is frozen since block {block}: it takes no batch")
         if self.follower.fraud is not None:
             raise BatcherError("the head is fraudulent: it has to be removed first")
         first = self.find_next_chunk()
         chunks = select_chunks(self.store, first)
         if not chunks:
             return None
+        self._validate_age(chunks[0])
         return self.submit(chunks, self.compute_posted(chunks))
+
+    def _refuse(self, message: str, chunks: Sequence[SealedChunk]) -> BatcherError:
+        if self.store.has_rejoined():
+            return StrandedError(message, chunks[0].number)
+        return BatcherError(message)
+
+    def _validate_age(self, chunk: SealedChunk) -> None:
+        clock = int.from_bytes(chunk.data[:CLOCK_BYTES], "big")
+        head = self.follower.head
+        if head is not None and head.time > clock + MAX_CLOCK_LAG:
+            raise StrandedError(
+                f"chunk {chunk.number}: its clock {clock} is too old for a batch at {head.time}",
+                chunk.number,
+            )
 
     def submit(self, chunks: Sequence[SealedChunk], posted: Sequence[PostedChunk]) -> Posting:
         """Send a batch on top of the newest honest one and record what it carries."""

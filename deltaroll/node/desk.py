@@ -5,6 +5,8 @@ protocol's. No rule of the rollup depends on them, and none of them can make an 
 what was signed.
 """
 
+from collections.abc import Sequence
+
 from deltaroll.engine.matching import Execution, MatchingEngine, OrderStatus, SelfTradePolicy
 from deltaroll.engine.orders import Reason, RejectReason, RestingOrder
 from deltaroll.engine.risk import get_holder, get_market, validate_alive, validate_encodable
@@ -141,6 +143,14 @@ class Desk:
         """Take an account's quotes on an underlying again."""
         self.protections.resume(account, underlying)
         self._recorder.note_protection(account, underlying, False)
+
+    def adopt(self, engine: MatchingEngine, before: Sequence[RestingOrder]) -> None:
+        """Go on with an engine on another state, that was made of the orders `before`."""
+        self._engine = engine
+        engine.guard = self.protections.is_spent
+        self._recorder.adopt(engine, before)
+        for account in sorted({held.key[0] for held in self.triggers.get_all()}):
+            self.drop_stale(account)
 
     def has_order(self, account: AccountId, slot: SlotId) -> bool:
         """Return whether an order rests or is held in a slot."""

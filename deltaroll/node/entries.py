@@ -241,6 +241,17 @@ class SealEntry(msgspec.Struct, frozen=True, tag="seal", array_like=True):
     """The open chunk is closed so that it can be posted."""
 
 
+class RebaseEntry(msgspec.Struct, frozen=True, tag="rebase", array_like=True):
+    """L1 went on without this sequencer: its state is another one now, and what was sealed and not
+    posted is applied to it again.
+    """
+
+    first: int
+    """The first chunk that is not on L1."""
+    snapshot: bytes
+    """Of the state on L1."""
+
+
 Entry = (
     OrderEntry
     | HoldEntry
@@ -261,6 +272,7 @@ Entry = (
     | ClockEntry
     | MessageEntry
     | SealEntry
+    | RebaseEntry
 )
 AMOUNT_BYTES = 12
 """Amounts have 96 bits, more than a MessagePack integer holds."""

@@ -7,16 +7,21 @@ common prefix and deriving from there.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from deltaroll.l1.commitments import compute_header_hash, compute_queue_hash
 from deltaroll.l1.gateway import ContradictionError, Gateway, L1Error, MissingBlockError
 from deltaroll.l1.types import (
+    AccountEscaped,
     BatchRemoved,
     BatchSubmitted,
     BlockRef,
+    DepositRefunded,
+    EscapeOpened,
+    EscapePaid,
+    InboxFrozen,
     L1Event,
     MessageQueued,
     PostedChunk,
@@ -27,7 +32,7 @@ from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.signatures import compute_bad_signature
 from deltaroll.protocol.state import State, compute_state_root
 from deltaroll.protocol.transition import compute_fault, process_chunk
-from deltaroll.protocol.types import Context, Globals, Timestamp
+from deltaroll.protocol.types import AccountId, Context, Globals, Timestamp
 from deltaroll.protocol.witness import encode_signature_witness, encode_witness
 
 log = structlog.get_logger(__name__)
@@ -57,6 +62,48 @@ class Fraud:
     witness: bytes
 
 
+@dataclass(slots=True)
+class Closing:
+    """How far a frozen rollup has got."""
+
+    block: int
+    """Of L1, in which it was frozen."""
+    opened: EscapeOpened | None = None
+    """None until the final state is fixed."""
+    escaped: dict[AccountId, AccountEscaped] = field(default_factory=dict)
+    """Claims registered."""
+    paid: dict[AccountId, EscapePaid] = field(default_factory=dict)
+    refunded: dict[int, DepositRefunded] = field(default_factory=dict)
+    """By place in the queue."""
+
+
+def compute_closing(events: Sequence[L1Event]) -> Closing | None:
+    """Return how far the closing has got after `events`; None while the rollup lives.
+
+    Raises
+    ------
+    ContradictionError
+        When something is said of a closing before it began.
+    """
+    closing: Closing | None = None
+    for event in events:
+        if isinstance(event, InboxFrozen):
+            closing = Closing(event.block)
+        elif isinstance(event, MessageQueued | BatchSubmitted | BatchRemoved):
+            continue
+        elif closing is None:
+            raise ContradictionError(f"L1: {type(event).__name__} before the rollup was frozen")
+        elif isinstance(event, EscapeOpened):
+            closing.opened = event
+        elif isinstance(event, AccountEscaped):
+            closing.escaped[event.account] = event
+        elif isinstance(event, EscapePaid):
+            closing.paid[event.account] = event
+        else:
+            closing.refunded[event.index] = event
+    return closing
+
+
 def compute_chain(events: Sequence[L1Event]) -> list[BatchSubmitted]:
     """Return the batches that count after `events`, genesis first.
 
@@ -81,7 +128,7 @@ def compute_chain(events: Sequence[L1Event]) -> list[BatchSubmitted]:
                 ):
                     raise ContradictionError(f"L1: batch {event.index} removed of {len(chain)}")
                 del chain[event.index :]
-            case MessageQueued():
+            case _:
                 pass
     return chain
 
@@ -136,6 +183,11 @@ class Follower:
         self.chain: list[Derived] = []
         """Genesis first; each has one open group of changes in `state`, the genesis apart."""
         self.fraud: Fraud | None = None
+        self.posted: list[BatchSubmitted] = []
+        """All batches that count on L1, also a fraud and what was built on it."""
+        self.last_removal: BatchRemoved | None = None
+        self.closing: Closing | None = None
+        """None while the rollup lives."""
         self.head: BlockRef | None = None
         """The L1 block up to which events have been read."""
         self.queue_hashes: dict[int, bytes] = {}
@@ -169,6 +221,7 @@ class Follower:
             self._seen.append(head)
         try:
             target = compute_chain(self._events)
+            closing = compute_closing(self._events)
             self._queue = compute_queue(self._events, self._queue)
             self.state.messages = {event.index: event.message for event in self._queue}
             self.queue_hashes = {event.index: event.queue_hash for event in self._queue}
@@ -178,6 +231,12 @@ class Follower:
             self._events.clear()
             self._seen.clear()
             raise
+        if closing is not None and self.closing is None:
+            log.warning("rollup_frozen", block=closing.block)
+        self.posted = target
+        removals = (event for event in reversed(self._events) if isinstance(event, BatchRemoved))
+        self.last_removal = next(removals, None)
+        self.closing = closing
         self.head = head
         return head
 

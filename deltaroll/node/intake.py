@@ -1,9 +1,13 @@
 """What a sequencer takes in from L1."""
 
+import structlog
+
 from deltaroll.node.follower import Follower
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import Underlying
+
+log = structlog.get_logger(__name__)
 
 CALM = 8
 """What fills pay for data follows L1 when it is off by more than one part in this many. Every batch
@@ -36,6 +40,17 @@ def tell(sequencer: Sequencer, follower: Follower) -> None:
     messages = follower.state.messages
     for index in range(sequencer.state.globals.queue_index, len(messages)):
         sequencer.consume_message(index, messages[index])
+    sequencer.flush()
+
+
+def rejoin(sequencer: Sequencer, follower: Follower, stranded: int) -> None:
+    """Let a sequencer go on from the head of L1, when its chunks from `stranded` on cannot land."""
+    head = follower.chain[-1].submitted
+    log.warning("resequencing", head=head.header.index, first=stranded)
+    after = sequencer.rebase(follower.state, stranded)
+    sequencer.store.record_head(head.header_hash, head.header.index, after)
+    tell(sequencer, follower)
+    sequencer.seal()
     sequencer.flush()
 
 

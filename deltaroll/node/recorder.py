@@ -1,6 +1,6 @@
 """Turns what an entry did to the book and the state into the events of its step."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from deltaroll.engine.matching import (
     Execution,
@@ -167,6 +167,24 @@ class Recorder:
             self._events.append(
                 make_entry_update(entry, entry.size, state, get_reason_name(reason))
             )
+
+    def adopt(self, engine: MatchingEngine, before: Sequence[RestingOrder]) -> None:
+        """Note that there is another state and an engine of its own, made of the orders `before`:
+        everything may have changed.
+        """
+        self._engine = engine
+        self._builder.accounts.update(self._state.accounts)
+        self._builder.markets.update(self._state.markets)
+        for old in before:
+            order = old.order
+            engine.touched.add((order.market, order.is_buy, order.price))
+            new = engine.find(old.account, old.slot)
+            if not self.is_on or (new is not None and new.remaining == old.remaining):
+                continue
+            if new is not None:
+                self._events.append(make_update(new, new.remaining, OrderState.PARTIALLY_FILLED))
+            else:
+                self.note_cancelled(old, CancelReason.STALE)
 
     def note_protection(self, account: AccountId, underlying: MarketId, is_frozen: bool) -> None:
         """Note that quotes may not be placed any more, or again."""

@@ -30,6 +30,7 @@ from deltaroll.node.entries import (
     OrderEntry,
     PokeEntry,
     ProtectEntry,
+    RebaseEntry,
     ResumeEntry,
     SealEntry,
     SurfaceEntry,
@@ -57,6 +58,8 @@ from deltaroll.node.receipts import (
     sign_receipts,
 )
 from deltaroll.node.recorder import Recorder
+from deltaroll.node.resequencing import adopt_state, rebuild_engine, split_chunk
+from deltaroll.node.snapshot import decode_snapshot, encode_snapshot
 from deltaroll.node.store import SealedChunk, Store, StoreError
 from deltaroll.node.upkeep import (
     compute_pair_mark,
@@ -330,6 +333,7 @@ class Sequencer:
         self,
         store: Store,
         domain: bytes,
+        state: State | None = None,
         receipt_key: ReceiptKey | None = None,
         listener: Listener | None = None,
     ) -> None:
@@ -337,6 +341,9 @@ class Sequencer:
 
         Parameters
         ----------
+        state
+            To start from in place of the genesis; taken over. The log does not have it, so the
+            store has to be new, and is good for nothing once the process has ended.
         receipt_key
             Signs receipts; None: there are none.
         listener
@@ -347,7 +354,7 @@ class Sequencer:
         StoreError
             When the log is damaged, or does not reproduce the chunks that were sealed from it.
         """
-        self.state = State()
+        self.state = State() if state is None else state
         self.store = store
         self.domain = domain
         self._replaying = False
@@ -740,6 +747,22 @@ class Sequencer:
         if not self._builder.is_empty:
             self._process(SealEntry())
 
+    def rebase(self, state: State, first: int) -> int:
+        """Go on from the state that L1 has, because others have posted what this sequencer did not
+        know of: what it has accepted since chunk `first` is done again there, in its order.
+
+        Messages of the queue are left out: those that the state does not include come again from
+        L1. What the new state does not allow any more is dropped and logged. Returns the first
+        chunk that follows the state.
+        """
+        self.seal()
+        self.flush()
+        after = self.chunks_sealed
+        self._process(RebaseEntry(first, encode_snapshot(state)))
+        self.seal()
+        self.flush()
+        return after
+
     def flush(self) -> None:
         """Make everything so far durable: only now may it be acknowledged. Then it is published."""
         self._signed.clear()
@@ -889,6 +912,8 @@ class Sequencer:
                 fault = self._apply_message(entry)
             case SealEntry():
                 self._builder.cut()
+            case RebaseEntry():
+                self._apply_rebase(entry)
         if execution is not None:
             outcome = OUTCOMES[execution.status]
         step = self._recorder.finish(sequence, self.clock)
@@ -985,6 +1010,40 @@ class Sequencer:
         if self.state.globals.skipped != skipped:
             log.info("message_skipped", index=entry.index, kind=entry.kind)
         return Fault.NONE
+
+    def _apply_rebase(self, entry: RebaseEntry) -> None:
+        held = [self.store.get_chunk(number) for number in range(entry.first, self.chunks_sealed)]
+        orders, nonces = self.engine.get_orders(), self.engine.nonces
+        messages = self.state.messages
+        # Builder and callers hold this very object.
+        adopt_state(self.state, decode_snapshot(entry.snapshot))
+        self.state.messages = messages
+        self._builder.move_clock(max(self.clock, self.state.globals.clock))
+        for chunk in held:
+            if chunk is None:
+                raise StoreError("store: a chunk that was sealed is missing")
+            for transaction, signatures in split_chunk(chunk.data, chunk.signatures):
+                fault = self._repeat(transaction, signatures)
+                if fault != Fault.NONE:
+                    log.warning(
+                        "accepted_transaction_lost",
+                        chunk=chunk.number,
+                        kind=type(transaction).__name__,
+                        fault=fault.name,
+                    )
+            self._builder.cut()
+        self.engine = rebuild_engine(self._builder, orders, nonces)
+        self.desk.adopt(self.engine, orders)
+        self._is_settled = False
+
+    def _repeat(self, transaction: Transaction, signatures: tuple[bytes, ...]) -> Fault:
+        """Do a transaction again on another state; return why it cannot be done there."""
+        if isinstance(transaction, Queue | DataFee):
+            return Fault.NONE
+        fault = self._execute(transaction, signatures)
+        while fault == Fault.STALE_MARK and self._mark_touched():
+            fault = self._execute(transaction, signatures)
+        return fault
 
     def _mark_touched(self) -> bool:
         """Mark what is stale among the leaves that the open chunk has touched, a message that could

@@ -160,6 +160,17 @@ class Store:
             (header_hash, batch, first, after),
         )
 
+    def record_head(self, header_hash: bytes, batch: int, after: int) -> None:
+        """Remember that chunks from `after` on follow a batch of somebody else."""
+        self.record_batch(header_hash, batch, after, after)
+
+    def has_rejoined(self) -> bool:
+        """Return whether chunks of this store follow a batch of somebody else."""
+        row = self._connection.execute(
+            "SELECT 1 FROM batches WHERE first_chunk = next_chunk LIMIT 1"
+        ).fetchone()
+        return row is not None
+
     def get_next_chunk(self, header_hash: bytes) -> int | None:
         """Return the first chunk after a batch; None when this store did not post that batch."""
         row = self._connection.execute(

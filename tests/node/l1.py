@@ -34,6 +34,7 @@ from tests.node.support import DOMAIN, GENESIS
 
 SLOT = 12
 WINDOW = 3_600
+PROPOSER_DELAY, FREEZE_DELAY, ORACLE_DELAY = 1_800, 7_200, 20_000
 PROPOSER = Address(b"\x99" * 20)
 
 
@@ -129,6 +130,11 @@ class FakeL1:
         block = self.mine()
         block.events.append(BatchRemoved(block.ref.number, index, removed.header_hash, 6, PROPOSER))
 
+    def close(self, *events: Callable[[int], L1Event]) -> None:
+        """Let the escape hatch and the inbox say something of the closing, in one block."""
+        block = self.mine()
+        block.events += [event(block.ref.number) for event in events]
+
     def _make_header(
         self,
         post_root: bytes,
@@ -203,6 +209,9 @@ class FakeGateway:
         self.domain = DOMAIN
         self.first_block = 0
         self.challenge_window = WINDOW
+        self.proposer_delay = PROPOSER_DELAY
+        self.freeze_delay = FREEZE_DELAY
+        self.oracle_delay = ORACLE_DELAY
         self.interfere: Callable[[str], None] = lambda _: None
         self.contracts = SimpleNamespace(
             inbox=FakeInbox(l1),

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deltaroll.l1.types import PostedChunk
+from deltaroll.l1.types import InboxFrozen, PostedChunk
 from deltaroll.node.batcher import (
     CHUNK_OVERHEAD,
     MAX_BATCH_BYTES,
     MAX_CHUNKS,
     Batcher,
     BatcherError,
+    StrandedError,
     select_chunks,
 )
 from deltaroll.node.follower import Follower
@@ -271,6 +272,16 @@ def test_post__lie_at_the_head__waits_until_it_is_removed():
     desk.check()
 
 
+def test_post__rollup_frozen__says_so():
+    desk = Desk().open()
+    desk.post_all()
+    desk.pay()
+    desk.l1.close(InboxFrozen)
+    desk.batcher.follower.poll()
+    with pytest.raises(BatcherError, match=f"frozen since block {desk.l1.head.number}"):
+        desk.post_all()
+
+
 def test_post__honest_batch_removed_with_a_lie_before_it__is_posted_again():
     desk = Desk().open()
     desk.pay()
@@ -335,10 +346,20 @@ def test_post__after_the_deadline__does_not_land():
     """Chunks whose clocks have become stale would be fraud: the inbox refuses them instead."""
     desk = Desk().open()
     desk.seal()
-    desk.l1.mine(MAX_CLOCK_LAG + SLOT)
+    desk.l1.mine(MAX_CLOCK_LAG)
     desk.batcher.follower.poll()
     with pytest.raises(InboxError, match="DeadlinePassed"):
         desk.batcher.post()
+
+
+def test_post__older_than_l1_takes__is_not_sent():
+    desk = Desk().open()
+    desk.seal()
+    desk.l1.mine(MAX_CLOCK_LAG + SLOT)
+    desk.batcher.follower.poll()
+    with pytest.raises(StrandedError, match=r"chunk 0: its clock .* is too old") as stranded:
+        desk.batcher.post()
+    assert stranded.value.first == 0
 
 
 moves = st.one_of(

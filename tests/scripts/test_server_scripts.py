@@ -1,6 +1,5 @@
 """`sequence --listen` and `liquidate`, in this process: an L1 in memory, real sockets."""
 
-import importlib.util
 import json
 import re
 import socket
@@ -24,6 +23,7 @@ from deltaroll.protocol.tree import compute_root_from_branch
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
 from deltaroll.sdk.receipts import recover_proposer
 from tests.api.support import Client, check_receipt
+from tests.loading import load_script
 from tests.node.distress import ADA, open_distressed
 from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, follow
 from tests.node.support import (
@@ -37,19 +37,9 @@ from tests.node.support import (
     restart,
 )
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 OPERATOR = make_signer("operator")
 CHAIN, INBOX = 1337, "0x" + "11" * 20
 """Of DOMAIN."""
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +50,12 @@ def keep_logs():
 
 @pytest.fixture
 def sequence() -> ModuleType:
-    return load("sequence")
+    return load_script("sequence")
 
 
 @pytest.fixture
 def liquidate() -> ModuleType:
-    return load("liquidate")
+    return load_script("liquidate")
 
 
 class BondedInbox(FakeInbox):
