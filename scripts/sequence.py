@@ -1,4 +1,4 @@
-"""Runs the sequencer and its batcher: JSON lines in, answers out, batches to L1."""
+"""Runs the sequencer and its batcher: requests in, answers out, batches to L1."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,15 +19,22 @@ from deltaroll.cli import (
     unlock,
     watch,
 )
+from deltaroll.l1.gateway import Gateway
+from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.logs import configure_logs
 from deltaroll.node.alarms import Alarms
+from deltaroll.node.api.context import Delegation
+from deltaroll.node.api.proofs import FollowerView
+from deltaroll.node.api.server import ApiServer
 from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.operator import Operator
+from deltaroll.node.receipts import ReceiptKey, load_receipt_key
 from deltaroll.node.sender import PendingError
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
+from deltaroll.sdk.receipts import to_receipt_key_document
 
 
 def listen(thread: SequencerThread, port: int) -> LineServer:
@@ -38,6 +45,26 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
         raise click.ClickException(f"--listen: port {port}: {problem.strerror}") from None
     click.echo(f"listening on {HOST}:{server.port}", err=True)
     return server
+
+
+def name_receipt_key(account: AccountAPI, gateway: Gateway, key: ReceiptKey) -> Delegation:
+    """Have the proposer say which key signs receipts for it."""
+    document = to_receipt_key_document(
+        gateway.provider.chain_id, str(gateway.contracts.inbox.address), key.address
+    )
+    return Delegation(str(account.address), "0x" + sign_typed_data(account, document).hex())
+
+
+def serve_api(
+    thread: SequencerThread, port: int, host: str, view: FollowerView, delegation: Delegation
+) -> ApiServer:
+    """Serve REST and WebSocket clients; a plain error when the address is not to be had."""
+    try:
+        api = ApiServer(thread, port, host, proofs=view, delegation=delegation)
+    except OSError as problem:
+        raise click.ClickException(f"--api: {host}:{port}: {problem.strerror}") from None
+    click.echo(f"api on http://{host}:{api.port}/v1", err=True)
+    return api
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -70,6 +97,25 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
     type=click.IntRange(0, 2**16 - 1),
     help=f"Serve requests on this port of {HOST}; 0 takes a free one and says which.",
 )
+@click.option(
+    "--api",
+    "api_port",
+    type=click.IntRange(0, 2**16 - 1),
+    help="Serve REST and WebSocket clients on this port; 0 takes a free one and says which.",
+)
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    help="Address that --api listens on; any other than this machine's own wants TLS before it.",
+)
+@click.option(
+    "--receipt-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("data") / "receipt.key",
+    show_default=True,
+    help="File of the key that signs receipts; made where there is none.",
+)
 @plain_errors()
 def cli(
     provider: ProviderAPI,
@@ -80,14 +126,18 @@ def cli(
     store: Path,
     requests: BinaryIO | None,
     port: int | None,
+    api_port: int | None,
+    host: str,
+    receipt_key: Path,
     depth: int,
     urls: tuple[str, ...],
     max_fee: int | None,
     journal: Path | None,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
-    if once and port is not None:
-        raise click.UsageError("--listen: with --once nobody would be served")
+    if once and (port is not None or api_port is not None):
+        option = "--listen" if api_port is None else "--api"
+        raise click.UsageError(f"{option}: with --once nobody would be served")
     configure_logs("info")
     _, gateway = load_deployment(provider, registry, urls)
     inbox = gateway.contracts.inbox
@@ -98,7 +148,10 @@ def cli(
     alarms = Alarms()
     follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
     with ExitStack() as stack:
-        thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
+        key = None if api_port is None else load_receipt_key(receipt_key)
+        thread = SequencerThread(
+            lambda: Sequencer(Store(store, gateway.domain), gateway.domain, receipt_key=key)
+        )
         stack.callback(thread.close)
         # The batcher has a view of its own of the same file: while L1 takes its time, lines are
         # answered.
@@ -109,6 +162,8 @@ def cli(
         batcher = Batcher(posted, follower, sender)
 
         operator = Operator(thread, batcher, depth)
+        view = FollowerView(follower)
+        api: ApiServer | None = None
 
         def post_one() -> Posting | None:
             try:
@@ -119,7 +174,10 @@ def cli(
                 return None
 
         def look() -> None:
-            report = operator.prepare()
+            with view.lock:
+                report = operator.prepare()
+            if api is not None:
+                api.publish_batches(*view.get_batches())
             if follower.closing is not None:
                 raise click.ClickException("the rollup is frozen: no batch is taken any more")
             if report is not None:
@@ -132,16 +190,21 @@ def cli(
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
-            while (posting := post_one()) is not None:
-                click.echo(
-                    f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
-                    f"{posting.receipt.gas_used} gas",
-                    err=True,
-                )
+            with view.lock:
+                while (posting := post_one()) is not None:
+                    click.echo(
+                        f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
+                        f"{posting.receipt.gas_used} gas",
+                        err=True,
+                    )
 
         operator.take_in()
         if port is not None:
             stack.callback(listen(thread, port).close)
+        if api_port is not None and key is not None:
+            delegation = name_receipt_key(account, gateway, key)
+            api = serve_api(thread, api_port, host, view, delegation)
+            stack.callback(api.close)
         for line in requests or ():
             if line.strip():
                 click.echo(thread.answer(line).decode())

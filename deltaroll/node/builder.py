@@ -15,6 +15,7 @@ from deltaroll.protocol.transition import (
     process_transaction,
 )
 from deltaroll.protocol.types import (
+    AccountId,
     Context,
     DataFee,
     Distress,
@@ -23,6 +24,7 @@ from deltaroll.protocol.types import (
     Liquidate,
     List,
     Mark,
+    MarketId,
     Observe,
     Queue,
     SetTradingKey,
@@ -79,6 +81,9 @@ class ChunkBuilder:
         """Clock of chunks started from now on; see `move_clock`."""
         self.number = 0
         """Chunks sealed so far."""
+        self.accounts: set[AccountId] = set()
+        """Leaves that have been written since somebody cleared this; likewise the one below."""
+        self.markets: set[MarketId] = set()
         self._domain = domain
         self._on_seal = on_seal
         self._open: OpenChunk | None = None
@@ -113,6 +118,7 @@ class ChunkBuilder:
         except TransitionFault:
             self.state.rollback()
             raise
+        self.state.note_changes(self.accounts, self.markets)
         self.state.commit()
         chunk.progress = progress
         chunk.transactions.append(transaction)
@@ -183,6 +189,7 @@ class ChunkBuilder:
         except TransitionFault:
             self.state.rollback()
             raise
+        self.state.note_changes(self.accounts, self.markets)
         self.state.commit()
         self.clock = max(self.clock, self.state.globals.clock)
         _, transactions = decode_chunk(data)

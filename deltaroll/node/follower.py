@@ -479,13 +479,14 @@ class Follower:
 
     def compute_stage(self, batch: Derived) -> Stage:
         """Return how final a derived batch is, as of the last poll."""
-        return self._compute_stages([batch])[0]
+        return self.compute_stages([batch])[0]
 
     def find_newest(self) -> dict[Stage, Derived]:
         """Return the newest batch in each stage, as of the last poll."""
-        return dict(zip(self._compute_stages(self.chain), self.chain, strict=True))
+        return dict(zip(self.compute_stages(self.chain), self.chain, strict=True))
 
-    def _compute_stages(self, batches: Sequence[Derived]) -> list[Stage]:
+    def compute_stages(self, batches: Sequence[Derived]) -> list[Stage]:
+        """Return how final derived batches are, as of the last poll."""
         if self.head is None:
             raise L1Error("L1: not polled yet")
         settled = self.head.time - self.gateway.challenge_window

@@ -14,6 +14,7 @@ from enum import Enum
 
 import structlog
 
+from deltaroll.engine.matching import Execution, RestingOrder, SelfTradePolicy
 from deltaroll.l1.commitments import compute_queue_hash
 from deltaroll.node.batcher import is_stale
 from deltaroll.node.entries import (
@@ -22,23 +23,38 @@ from deltaroll.node.entries import (
     CancelEntry,
     ClockEntry,
     DataFeeEntry,
+    DeadManEntry,
     Entry,
+    FireEntry,
+    HoldEntry,
     KeyEntry,
     LiquidateEntry,
     MessageEntry,
     ObserveEntry,
     OrderEntry,
     PokeEntry,
+    ProtectEntry,
     RebaseEntry,
+    ResumeEntry,
+    RevertEntry,
     SealEntry,
     SurfaceEntry,
     TransferEntry,
     WithdrawEntry,
     to_action,
     to_observations,
+    to_order_entry,
 )
 from deltaroll.node.follower import Derived, Follower, compute_context
-from deltaroll.node.sequencer import Applied, Base, Receipt, RejectedError, Sequencer
+from deltaroll.node.sequencer import (
+    Applied,
+    Base,
+    Receipt,
+    RejectedError,
+    Sequencer,
+    Terms,
+    Trigger,
+)
 from deltaroll.node.store import Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
@@ -180,15 +196,12 @@ def rebase(sequencer: Sequencer, follower: Follower, obstacle: Obstacle, agreed:
     """Take a sequencer to what L1 holds and sequence again what followed."""
     assert follower.head is not None
     base = compute_base(sequencer.store, follower, agreed)
+    orders = sequencer.desk.get_orders().resting
     undone = sequencer.rebase(base)
     floor = follower.head.time - MAX_CLOCK_LAG + CLOCK_RESERVE
-    reverted: list[Reverted] = []
-    sequencer.set_clock(floor)
-    for one in undone:
-        reason = _apply_again(sequencer, one, floor, follower.state.messages)
-        if reason is not None:
-            reverted.append(Reverted(one.sequence, one.entry, reason))
-            log.error("reverted", sequence=one.sequence, kind=_get_name(one.entry), reason=reason)
+    again = Again(sequencer, floor, follower.state.messages, orders)
+    again.apply(undone)
+    reverted = again.reverted
     sequencer.flush()
     log.error(
         "rebased",
@@ -242,23 +255,144 @@ def to_message_entry(index: int, message: Message) -> MessageEntry:
     return MessageEntry(index, message.kind, message.sender, message.time, message.body)
 
 
-def _apply_again(
-    sequencer: Sequencer, undone: Applied, floor: int, messages: dict[int, Message]
-) -> str | None:
-    """Sequence an entry again; return why it does not come out as it did, None when it does."""
-    before = undone.receipt
-    stood = before.fault == Fault.NONE
-    try:
-        after = _submit_again(sequencer, undone.entry, floor, messages)
-    except RejectedError as problem:
-        return str(problem) if stood and _is_acknowledged(undone) else None
-    if after is None or not stood or before.execution is None or after.execution is None:
+class Again:
+    """Sequences entries again that were undone."""
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        floor: int,
+        messages: dict[int, Message],
+        orders: Sequence[RestingOrder],
+    ) -> None:
+        """`floor`: the earliest time; `messages`: the queue as L1 has it now; `orders`: what was in
+        the book."""
+        self.reverted: list[Reverted] = []
+        self._sequencer = sequencer
+        self._floor = floor
+        self._messages = messages
+        self._orders = {(resting.account, resting.slot): resting for resting in orders}
+        self._fired: dict[tuple[int, int], list[Execution]] = {}
+        """Held orders that were matched again, by account and slot."""
+
+    def apply(self, undone: Sequence[Applied]) -> None:
+        """Sequence entries again, in order, and log which do not come out as they did."""
+        quiet, self._sequencer.on_fired = self._sequencer.on_fired, self._note_fired
+        try:
+            self._sequencer.set_clock(self._floor)
+            for one in undone:
+                self._apply(one)
+        finally:
+            self._sequencer.on_fired = quiet
+
+    def _note_fired(self, entry: FireEntry, receipt: Receipt) -> None:
+        if receipt.execution is not None:
+            key = entry.account, entry.slot
+            self._fired.setdefault(key, []).append(receipt.execution)
+
+    def _apply(self, one: Applied) -> None:
+        before = one.receipt
+        stood = before.fault == Fault.NONE
+        try:
+            after = self._submit(one.entry)
+        except RejectedError as problem:
+            if stood and _is_acknowledged(one):
+                self._revert(one, str(problem))
+                self._sequencer.note_reverted(one.sequence, one.entry, str(problem))
+            return
+        if stood and before.execution is not None:
+            reason = compare(before.execution, after)
+            if reason is not None:
+                self._revert(one, reason)
+            if after is None and isinstance(one.entry, FireEntry):
+                self._revert_fired(one.sequence, one.entry)
+
+    def _revert_fired(self, sequence: int, entry: FireEntry) -> None:
+        """Say what has become of a held order that a chunk of L1's ended within: its rest is
+        gone."""
+        account, slot = AccountId(entry.account), SlotId(entry.slot)
+        known = self._orders.get((account, slot))
+        if known is not None and not self._sequencer.desk.has_order(account, slot):
+            order = to_order_entry(
+                account, slot, known.order, known.signature, known.signer, known.client_id
+            )
+            self._sequencer.note_reverted(sequence, order, "not matched again")
+
+    def _revert(self, one: Applied, reason: str) -> None:
+        self.reverted.append(Reverted(one.sequence, one.entry, reason))
+        log.error("reverted", sequence=one.sequence, kind=_get_name(one.entry), reason=reason)
+
+    def _submit(self, entry: Entry) -> Execution | None:
+        """Ask for an entry again; return what became of its order.
+
+        Raises
+        ------
+        RejectedError
+        """
+        sequencer = self._sequencer
+        match entry:
+            case OrderEntry():
+                return self._submit_order(entry)
+            case HoldEntry():
+                trigger = Trigger(entry.is_index, entry.is_above, entry.level)
+                return self._submit_order(entry.order, trigger)
+            case FireEntry():
+                sequencer.fire_due()
+                fired = self._fired.get((entry.account, entry.slot))
+                return fired.pop(0) if fired else None
+            case CancelEntry():
+                sequencer.cancel(AccountId(entry.account), SlotId(entry.slot))
+            case CancelAllEntry():
+                market = MarketId(entry.market) if entry.market else None
+                sequencer.cancel_all(AccountId(entry.account), market)
+            case DeadManEntry():
+                sequencer.set_dead_man(AccountId(entry.account), entry.seconds)
+            case ProtectEntry():
+                account, underlying = AccountId(entry.account), MarketId(entry.underlying)
+                sequencer.protect(account, underlying, entry.seconds, entry.lots, entry.fills)
+            case ResumeEntry():
+                sequencer.resume(AccountId(entry.account), MarketId(entry.underlying))
+            case TransferEntry() | WithdrawEntry() | KeyEntry():
+                sequencer.submit_action(to_action(entry), entry.signature)
+            case ObserveEntry():
+                market = MarketId(entry.market)
+                sequencer.observe(market, to_observations(entry), tuple(entry.signatures))
+            case SurfaceEntry():
+                sequencer.surface(entry.to_surface(), tuple(entry.signatures))
+            case LiquidateEntry():
+                sequencer.liquidate(entry.to_liquidate(), entry.signature)
+            case PokeEntry():
+                sequencer.poke(Kind(entry.kind), entry.subject, entry.detail)
+            case ClockEntry():
+                sequencer.set_clock(max(entry.time, self._floor))
+            case MessageEntry():
+                # Of this place in the queue, whatever stands there now.
+                index = sequencer.state.globals.queue_index
+                if entry.index == index and index in self._messages:
+                    sequencer.consume_message(index, self._messages[index])
+            case DataFeeEntry() | SealEntry() | RebaseEntry() | RevertEntry():
+                # Told anew; cut anew; undone, or else it would not be met here; known already.
+                pass
         return None
-    if before.execution.fills != after.execution.fills:
-        reason = after.execution.reason
-        return "other fills" if reason is None else f"other fills: {reason.name}"
-    if before.execution.status != after.execution.status:
-        return f"{after.execution.status.name} instead of {before.execution.status.name}"
+
+    def _submit_order(self, entry: OrderEntry, trigger: Trigger | None = None) -> Execution | None:
+        policy = SelfTradePolicy(entry.self_trade) if entry.self_trade else None
+        terms = Terms(entry.client_id, policy, entry.is_quote, trigger=trigger)
+        account, slot = AccountId(entry.account), SlotId(entry.slot)
+        receipt = self._sequencer.submit_order(
+            account, slot, entry.to_order(), entry.signature, terms
+        )
+        return receipt.execution
+
+
+def compare(before: Execution, after: Execution | None) -> str | None:
+    """Return in what an order has come out otherwise; None when it has not."""
+    if after is None:
+        return "not matched again"
+    if before.fills != after.fills:
+        return "other fills" if after.reason is None else f"other fills: {after.reason.name}"
+    if before.status != after.status:
+        return f"{after.status.name} instead of {before.status.name}"
     return None
 
 
@@ -266,44 +400,17 @@ def _is_acknowledged(undone: Applied) -> bool:
     """Return whether somebody was told that a request of theirs had been carried out."""
     if undone.receipt.execution is not None:
         return undone.receipt.execution.filled > 0 or undone.receipt.execution.reason is None
-    return isinstance(undone.entry, TransferEntry | WithdrawEntry | KeyEntry | LiquidateEntry)
-
-
-def _submit_again(
-    sequencer: Sequencer, entry: Entry, floor: int, messages: dict[int, Message]
-) -> Receipt | None:
-    """Return the receipt of an entry, None for one that is not asked for again."""
-    match entry:
-        case OrderEntry():
-            account, slot = AccountId(entry.account), SlotId(entry.slot)
-            return sequencer.submit_order(account, slot, entry.to_order(), entry.signature)
-        case CancelEntry():
-            return sequencer.cancel(AccountId(entry.account), SlotId(entry.slot))
-        case CancelAllEntry():
-            market = MarketId(entry.market) if entry.market else None
-            return sequencer.cancel_all(AccountId(entry.account), market)
-        case TransferEntry() | WithdrawEntry() | KeyEntry():
-            return sequencer.submit_action(to_action(entry), entry.signature)
-        case ObserveEntry():
-            market = MarketId(entry.market)
-            return sequencer.observe(market, to_observations(entry), tuple(entry.signatures))
-        case SurfaceEntry():
-            return sequencer.surface(entry.to_surface(), tuple(entry.signatures))
-        case LiquidateEntry():
-            return sequencer.liquidate(entry.to_liquidate(), entry.signature)
-        case PokeEntry():
-            return sequencer.poke(Kind(entry.kind), entry.subject, entry.detail)
-        case ClockEntry():
-            sequencer.set_clock(max(entry.time, floor))
-        case MessageEntry():
-            # Of this place in the queue, whatever stands there now.
-            index = sequencer.state.globals.queue_index
-            if entry.index == index and index in messages:
-                sequencer.consume_message(index, messages[index])
-        case DataFeeEntry() | SealEntry() | RebaseEntry():
-            # Told anew; cut anew; undone, or else it would not be met here.
-            pass
-    return None
+    return isinstance(
+        undone.entry,
+        HoldEntry
+        | DeadManEntry
+        | ProtectEntry
+        | ResumeEntry
+        | TransferEntry
+        | WithdrawEntry
+        | KeyEntry
+        | LiquidateEntry,
+    )
 
 
 def _get_name(entry: Entry) -> str:

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS batches (
     header_hash BLOB PRIMARY KEY, batch INTEGER NOT NULL, first_chunk INTEGER NOT NULL,
     next_chunk INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS rebases (sequence INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS receipts (
+    sequence INTEGER PRIMARY KEY, receipt BLOB NOT NULL) STRICT;
 """
 MEMORY = ":memory:"
 
@@ -59,6 +61,7 @@ class Store:
             raise StoreError(f"store: {path}: {problem}") from problem
         self._entries: list[tuple[int, bytes, bytes]] = []
         self._chunks: list[SealedChunk] = []
+        self._receipts: dict[int, bytes] = {}
         row = self._connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
         if row is None:
             self._connection.execute("INSERT INTO meta VALUES ('domain', ?)", (domain,))
@@ -101,6 +104,20 @@ class Store:
             "SELECT sequence, entry FROM log JOIN rebases USING (sequence) ORDER BY sequence"
         )
 
+    def keep_receipt(self, sequence: int, receipt: bytes) -> None:
+        """Add the receipt of an entry to the open group."""
+        self._receipts[sequence] = receipt
+
+    def get_receipt(self, sequence: int) -> bytes | None:
+        """Return the receipt of an entry, None when it has none."""
+        waiting = self._receipts.get(sequence)
+        if waiting is not None:
+            return waiting
+        row = self._connection.execute(
+            "SELECT receipt FROM receipts WHERE sequence = ?", (sequence,)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
     def flush(self) -> None:
         """Make the open group durable, all or nothing."""
         if not self._entries and not self._chunks:
@@ -120,6 +137,9 @@ class Store:
                     for c in self._chunks
                 ],
             )
+            self._connection.executemany(
+                "INSERT INTO receipts VALUES (?, ?)", self._receipts.items()
+            )
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:
@@ -128,6 +148,7 @@ class Store:
         self._entries.clear()
         self._chunks.clear()
         self._rewind = None
+        self._receipts.clear()
 
     def iterate_entries(self) -> Iterator[tuple[int, bytes]]:
         """Yield durable entries in order.
