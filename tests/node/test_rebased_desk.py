@@ -36,6 +36,10 @@ class Tail:
     books: dict[tuple[int, bool, int], int] = field(default_factory=dict)
     cash: dict[int, int] = field(default_factory=dict)
     rebased: list[int] = field(default_factory=list)
+    since: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """Step in which each order was first told of."""
+    undone: set[tuple[int, int, int]] = field(default_factory=set)
+    """Orders of steps that do not hold, until they are told of again."""
 
     def __call__(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -49,9 +53,14 @@ class Tail:
             case OrderUpdate():
                 key = event.account, event.slot, event.nonce
                 before = self.orders.get(key)
-                if event.state == OrderState.REJECTED and before and before.state in ALIVE:
+                is_known = before is not None and key not in self.undone
+                waits = is_known and before.state in {*ALIVE, OrderState.HELD}
+                if event.state == OrderState.REJECTED and waits:
                     # Another one with a nonce that is used.
                     return
+                if not is_known:
+                    self.since[key] = self.sequence
+                self.undone.discard(key)
                 self.orders[key] = event
             case BookChange():
                 for is_bid, levels in ((True, event.bids), (False, event.asks)):
@@ -61,6 +70,7 @@ class Tail:
                 self.cash[event.account] = event.cash
             case Rebased():
                 self.rebased.append(event.first)
+                self.undone |= {key for key, since in self.since.items() if since >= event.first}
 
     def check(self, sequencer: Sequencer) -> None:
         """What was told is what is there, and every other order has ended."""
@@ -148,7 +158,8 @@ def check_again(desk: Desk, tail: Tail) -> None:
     again = Sequencer(Store(desk.path, DOMAIN), DOMAIN, listener=late)
     assert compute_desk(again) == compute_desk(desk.sequencer)
     late.check(again)
-    assert late.rebased == tail.rebased
+    # One may undo those before it.
+    assert late.rebased == tail.rebased[len(tail.rebased) - len(late.rebased) :] != []
 
 
 def test_rebase__deposit_reorganised_away__orders_names_triggers_and_switches_are_back(new_path):
@@ -191,7 +202,7 @@ def test_rebase__a_day_later__what_has_expired_is_told_as_reverted(new_path):
     finish(desk)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_rebase__anything_the_desk_takes__listeners_and_restarts_agree(new_path, seed):
     dice = random.Random(seed)
     desk, tail = open_told(new_path())
