@@ -1,4 +1,4 @@
-"""Watches a rollup and removes batches that break a rule."""
+"""Watches a rollup: removes batches that break a rule, ends emergencies that are over."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import (
     load_deployment,
+    load_project,
     once_option,
     plain_errors,
     registry_option,
@@ -17,6 +18,7 @@ from deltaroll.cli import (
 from deltaroll.logs import configure_logs
 from deltaroll.node.challenger import Challenger
 from deltaroll.node.follower import Follower
+from deltaroll.node.keeper import open_keeper
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -27,14 +29,19 @@ from deltaroll.node.follower import Follower
 def cli(
     provider: ProviderAPI, account: AccountAPI, registry: Path, once: bool, interval: float
 ) -> None:
-    """Derive the state from L1; prove the first fraud in one transaction."""
+    """Derive the state from L1; prove the first fraud in one transaction, end what emergencies are
+    over.
+    """
     configure_logs("info")
-    _, gateway = load_deployment(provider, registry)
+    found, gateway = load_deployment(provider, registry)
     challenger = Challenger(Follower(gateway), unlock(account))
+    keeper = open_keeper(load_project(), gateway, found, account)
 
     def look() -> None:
         challenger.follower.poll()
         removal = challenger.challenge()
+        if keeper is not None and (ended := keeper.look()):
+            click.echo(f"an emergency is over: {len(ended)} transactions")
         index = challenger.follower.chain[-1].submitted.header.index
         if removal is None:
             if once:

@@ -10,6 +10,7 @@ import click
 import pytest
 from ape import networks, project
 from eth_utils.conversions import to_bytes
+from msgspec import structs
 
 from deltaroll.demo.venue import (
     COMMITTEE,
@@ -28,6 +29,7 @@ from deltaroll.node.batcher import Batcher
 from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.keeper import LOOK_SECONDS, open_keeper
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.protocol.leaf import decode_params
@@ -110,6 +112,12 @@ def cast(accounts: Sequence[Any]) -> Cast:
     bridge.deposit(alice, 0, CASH, sender=alice)
     governance = Governance(project, gateway, registry)
     return Cast(gateway, registry, governance, governor, guardian, operator, standby, alice, anyone)
+
+
+def replace_contracts(registry: Registry, without: str) -> Registry:
+    """The registry of a deployment that lacks a contract."""
+    kept = {name: entry for name, entry in registry.contracts.items() if name != without}
+    return structs.replace(registry, contracts=kept)
 
 
 @pytest.fixture
@@ -215,6 +223,31 @@ def test_emergency__period_is_over__anyone_brings_back_what_was(stage: Stage) ->
     assert underlying.params == PARAMS
     assert series.status == SeriesStatus.ACTIVE
     assert governance.find_overdue(now()).underlyings == ()
+
+
+def test_keeper__watching__ends_what_is_over_when_it_is(stage: Stage) -> None:
+    cast, governance = stage.cast, stage.governance
+    keeper = open_keeper(project, cast.gateway, cast.registry, cast.anyone)
+    assert keeper is not None
+    governance.close(PERPETUAL, 1, cast.guardian)
+    ends_at = int(governance.gate.closingOf(PERPETUAL).endsAt)
+    set_time(ends_at - 1)
+    assert keeper.look() == []
+    set_time(ends_at)
+    # It has looked a moment ago.
+    assert keeper.look() == []
+    set_time(ends_at - 1 + LOOK_SECONDS)
+    assert len(keeper.look()) == 1
+    assert governance.find_overdue(now()) == Overdue((), ())
+    series = stage.run(cast.operator).state.markets[PERPETUAL]
+    assert isinstance(series, Series)
+    assert series.status == SeriesStatus.ACTIVE
+
+
+def test_keeper__deployment_without_a_gate__has_nothing_to_do(stage: Stage) -> None:
+    cast = stage.cast
+    plain = replace_contracts(cast.registry, without="ConfigureGate")
+    assert open_keeper(project, cast.gateway, plain, cast.anyone) is None
 
 
 def test_emergency__whatever_the_guardian_did__users_leave_as_ever(stage: Stage) -> None:
