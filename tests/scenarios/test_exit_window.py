@@ -10,6 +10,7 @@ import click
 import pytest
 from ape import networks, project
 from eth_utils.conversions import to_bytes
+from msgspec import structs
 
 from deltaroll.demo.venue import (
     COMMITTEE,
@@ -28,6 +29,7 @@ from deltaroll.node.batcher import Batcher
 from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.keeper import LOOK_SECONDS, open_keeper
 from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
@@ -114,6 +116,12 @@ def cast(accounts: Sequence[Any]) -> Cast:
     return Cast(gateway, registry, governance, governor, guardian, operator, standby, alice, anyone)
 
 
+def replace_contracts(registry: Registry, without: str) -> Registry:
+    """The registry of a deployment that lacks a contract."""
+    kept = {name: entry for name, entry in registry.contracts.items() if name != without}
+    return structs.replace(registry, contracts=kept)
+
+
 @pytest.fixture
 def stage(cast: Cast, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(cast, tmp_path / "sequencer.sqlite")
@@ -129,8 +137,9 @@ def stage(cast: Cast, tmp_path: Path) -> Iterator[Stage]:
 # | 0 | the governor schedules it; the operator posts no batch any more |
 # | 30 d | Alice makes up her mind and forces an exit |
 # | + 24 h | forced delay and proposer delay are over: somebody else proposes, and serves it |
-# | + 7 d | the batch has settled: she claims. The change cannot be executed yet |
+# | + 7 d | the batch has settled: she claims, the vault holds it back for a day; no change yet |
 # | a moment later | it can, by anyone, and is on L2 with the next batch |
+# | + a day | she is paid in full: what is claimed is out of the rollup |
 
 
 def test_change__user_leaves_at_the_last_moment__is_gone_before_it_takes_effect(
@@ -160,7 +169,8 @@ def test_change__user_leaves_at_the_last_moment__is_gone_before_it_takes_effect(
     contracts.bridge.claimExit(
         claim.header, claim.globals, leaf, levels, branch, sender=stage.cast.alice
     )
-    assert contracts.token.balanceOf(stage.cast.alice) == CASH
+    # It is more than may leave the vault at once, so it waits there: the rollup has no say in it.
+    assert contracts.vault.delayedOf(claim.index).amount == CASH
 
     (operation,) = governance.list_operations()
     assert operation.state == OperationState.WAITING
@@ -178,6 +188,10 @@ def test_change__user_leaves_at_the_last_moment__is_gone_before_it_takes_effect(
     assert committee.threshold == 2
     (operation,) = governance.list_operations()
     assert operation.state == OperationState.DONE
+
+    set_time(contracts.vault.delayedOf(claim.index).payableAt)
+    contracts.vault.payDelayed(claim.index, sender=stage.cast.anyone)
+    assert contracts.token.balanceOf(stage.cast.alice) == CASH
 
 
 # An emergency
@@ -217,6 +231,31 @@ def test_emergency__period_is_over__anyone_brings_back_what_was(stage: Stage) ->
     assert underlying.params == PARAMS
     assert series.status == SeriesStatus.ACTIVE
     assert governance.find_overdue(now()).underlyings == ()
+
+
+def test_keeper__watching__ends_what_is_over_when_it_is(stage: Stage) -> None:
+    cast, governance = stage.cast, stage.governance
+    keeper = open_keeper(project, cast.gateway, cast.registry, cast.anyone)
+    assert keeper is not None
+    governance.close(PERPETUAL, 1, cast.guardian)
+    ends_at = int(governance.gate.closingOf(PERPETUAL).endsAt)
+    set_time(ends_at - 1)
+    assert keeper.look() == []
+    set_time(ends_at)
+    # It has looked a moment ago.
+    assert keeper.look() == []
+    set_time(ends_at - 1 + LOOK_SECONDS)
+    assert len(keeper.look()) == 1
+    assert governance.find_overdue(now()) == Overdue((), ())
+    series = stage.run(cast.operator).state.markets[PERPETUAL]
+    assert isinstance(series, Series)
+    assert series.status == SeriesStatus.ACTIVE
+
+
+def test_keeper__deployment_without_a_gate__has_nothing_to_do(stage: Stage) -> None:
+    cast = stage.cast
+    plain = replace_contracts(cast.registry, without="ConfigureGate")
+    assert open_keeper(project, cast.gateway, plain, cast.anyone) is None
 
 
 def test_emergency__whatever_the_guardian_did__users_leave_as_ever(stage: Stage) -> None:
