@@ -26,7 +26,7 @@ PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz adversary totality vectors prove static margin-edge bench gas history lock clean
+	format fuzz adversary mutants totality vectors prove static margin-edge bench gas history lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -89,6 +89,11 @@ fuzz: $(STAMP) ## Compare both implementations on N transactions; goes on where 
 adversary: $(STAMP) ## Attack our own rollup in every way we know; all zeros, or it fails (SCALE=, SEED=)
 	@$(RUN) tools.build
 	@$(RUN) tests.adversary.run --scale $(SCALE) --seed $(SEED)
+
+mutants: N := 150
+mutants: $(STAMP) ## Plant N mutants on each side, 0 for all; none may survive without a reason (N=, SEED=)
+	@$(RUN) tools.build
+	@$(RUN) tests.mutation.run --n $(N) --seed $(SEED) $(ARGS)
 
 totality: $(STAMP) ## Replay the fuzzing corpus on both sides (SECONDS=: search first, with atheris)
 	@$(RUN) tests.adversary.fuzz_targets $(if $(SECONDS),--atheris --seconds $(SECONDS) --seed $(SEED))

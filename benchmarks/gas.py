@@ -7,24 +7,28 @@ it writes nothing and fails when a figure differs from the committed one.
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ape import networks
-from ape.api import ProviderAPI
+from ape import accounts, networks
+from ape.api import AccountAPI, ProviderAPI
 from ape.logging import LogLevel, logger
+from eth_utils.address import to_checksum_address
 
-from benchmarks import proofs
+from benchmarks import escape, proofs
 from benchmarks.scene import PAIRS, POSITIONS, SERIES, Scene, create_scene
 from deltaroll.demo.measure import compute_calldata_gas
 from deltaroll.l1.commitments import compress_branch
 from deltaroll.logs import configure_logs
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.challenger import Challenger
-from deltaroll.node.exits import find_exit
+from deltaroll.node.claims import get_claim
+from deltaroll.node.exits import prove_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.sender import Sender
-from deltaroll.protocol.types import Address, Withdraw
+from deltaroll.protocol.types import Withdraw
 
 RECORD = Path(__file__).parent / "gas.json"
 BARS = {
@@ -41,9 +45,17 @@ BARS = {
     "margin_64_positions_4_expiries": 220_000,
     "fraud_proof_fill_64_positions": 2_000_000,
     "fraud_proof_liquidate_64_positions": 3_000_000,
+    "escape_16_positions": 400_000,
+    "escape_64_positions": 1_500_000,
+    "escape_per_account_in_batch": 60_000,
+    "register_claim": 110_000,
+    "claim_escape": 110_000,
+    "freeze": 110_000,
+    "refund_deposit": 110_000,
 }
 """A measured figure above its bar fails, whatever the record says."""
 Figures = dict[str, int]
+ZERO_ADDRESS = "0x" + bytes(20).hex()
 
 
 def measure_users(scene: Scene, figures: Figures) -> None:
@@ -64,23 +76,59 @@ def measure_users(scene: Scene, figures: Figures) -> None:
     scene.post()
 
 
-def measure_claim(scene: Scene, figures: Figures) -> None:
-    """Claim the first exit of its nullifier word, for a recipient without a balance: the worst."""
-    venue = scene.venue
-    recipient: Address = scene.traders[0].key.address
-    venue.advance(int(venue.gateway.contracts.inbox.challengeWindow()) + 1)
-    venue.follower.poll()
-    found = find_exit(venue.follower, recipient)
-    sibling_map, siblings = compress_branch(found.branch)
-    receipt = venue.gateway.contracts.bridge.claimExit(
+@contextmanager
+def undone(provider: ProviderAPI) -> Iterator[None]:
+    """Undo what is measured, so that the next figure is of a cold start again."""
+    snapshot = provider.make_request("evm_snapshot", [])
+    yield
+    provider.make_request("evm_revert", [snapshot])
+
+
+def impersonate(provider: ProviderAPI, address: str) -> AccountAPI:
+    """Return an account that this project has no L1 key of, with ether."""
+    provider.make_request("anvil_setBalance", [address, hex(10**18)])
+    return accounts.test_accounts.impersonate_account(to_checksum_address(address))
+
+
+def claim(scene: Scene, index: int) -> int:
+    """Return the gas of claiming a settled exit."""
+    found = prove_exit(scene.venue.follower, index)
+    receipt = scene.venue.gateway.contracts.bridge.claimExit(
         found.header,
         found.globals,
-        (found.index, 0, "0x" + recipient.hex(), found.amount),
-        sibling_map,
-        siblings,
-        sender=venue.watcher,
+        (found.index, 0, "0x" + found.recipient.hex(), found.amount),
+        *compress_branch(found.branch),
+        sender=scene.venue.watcher,
     )
-    figures["claim_exit"] = receipt.gas_used
+    return int(receipt.gas_used)
+
+
+def measure_claims(scene: Scene, figures: Figures) -> None:
+    """Claim, transfer and sell the first exit of its nullifier word, each time for somebody without
+    a balance: the worst. A delayed release is paid likewise."""
+    venue = scene.venue
+    contracts, provider = venue.gateway.contracts, venue.provider
+    bridge, vault, token = contracts.bridge, contracts.vault, contracts.token
+    venue.advance(int(contracts.inbox.challengeWindow()) + 1)
+    venue.follower.poll()
+    exit_ = get_claim(venue.follower, 0).exit
+    owner = impersonate(provider, exit_[2])
+    buyer = venue.standby
+
+    with undone(provider):
+        figures["transfer_claim"] = bridge.transferClaim(exit_, buyer, sender=owner).gas_used
+        figures["claim_exit_transferred"] = claim(scene, 0)
+    with undone(provider):
+        token.mint(buyer, exit_[3], sender=venue.deployer)
+        token.approve(bridge, exit_[3], sender=buyer)
+        bridge.offerClaim(exit_, ZERO_ADDRESS, exit_[3] // 2, 2**63, sender=owner)
+        figures["take_claim"] = bridge.takeClaim(exit_, owner, exit_[3], sender=buyer).gas_used
+    with undone(provider):
+        room = vault.outflowRoom()
+        vault.release(7, owner, room + 1, sender=impersonate(provider, bridge.address))
+        venue.advance(int(vault.outflowDelay()))
+        figures["pay_delayed"] = vault.payDelayed(7, sender=venue.watcher).gas_used
+    figures["claim_exit"] = claim(scene, 0)
 
 
 def measure_batch(scene: Scene, figures: Figures) -> None:
@@ -124,12 +172,12 @@ def measure_proof(scene: Scene, name: str, flip_signature: bool, figures: Figure
 
 def measure(provider: ProviderAPI, folder: Path) -> Figures:
     """Return all figures."""
-    figures: Figures = proofs.measure_gas()
+    figures: Figures = proofs.measure_gas() | escape.measure_gas()
     scene = create_scene(provider, folder)
     try:
         measure_users(scene, figures)
         measure_batch(scene, figures)
-        measure_claim(scene, figures)
+        measure_claims(scene, figures)
         measure_proof(scene, "fraud_proof_16_fills_4_positions", False, figures)
         rebond(scene)
         measure_proof(scene, "prove_signature", True, figures)

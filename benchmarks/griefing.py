@@ -32,6 +32,8 @@ ETHER, GWEI = 10**18, 10**9
 TRANSACTION_GAS = 21_000
 NEW_WORD_GAS = 22_100
 """A word of storage that was zero: what every message takes, whoever makes many of them."""
+COLD_READ_GAS = 2_100
+"""A word of storage that the transaction had not touched."""
 FORCED_PER_BATCH = 2**CHUNK_DEPTH
 """Overdue messages that a batch can be asked for."""
 BLOCK_SECONDS, BLOCK_GAS = 12, 60_000_000
@@ -194,7 +196,25 @@ def list_others(figures: Mapping[str, int]) -> Iterator[Attack]:
         0,
         0,
         0,
-        "a present: the recipient is paid",
+        "a present: the owner is paid",
+    )
+    yield Attack(
+        "record a transfer of an exit that does not exist",
+        figures["transfer_claim"],
+        0,
+        COLD_READ_GAS,
+        0,
+        "the owner of the real exit at that index is paid all the same, for one look more",
+    )
+    yield Attack(
+        "delay exits by filling the vault's bucket",
+        figures["claim_exit"],
+        0,
+        figures["pay_delayed"],
+        0,
+        f"takes exits of {DEFAULTS.outflow_ppm // 10_000} % of the vault of one's own a day; what "
+        f"comes then is paid {DEFAULTS.outflow_delay // 3_600} hours later by a second "
+        "transaction, and never later than that",
     )
     yield Attack(
         "liquidate oneself",

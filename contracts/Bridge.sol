@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Exit, IBridge} from "./interfaces/IBridge.sol";
+import {ClaimOffer, DepositCap, Exit, IBridge} from "./interfaces/IBridge.sol";
 import {IMarginVault} from "./interfaces/IMarginVault.sol";
+import {IPermit2} from "./interfaces/IPermit2.sol";
 import {Header, IRollupInbox} from "./interfaces/IRollupInbox.sol";
 import {Commitments} from "./libraries/Commitments.sol";
 import {MAX_AMOUNT} from "./protocol/Constants.sol";
@@ -25,10 +26,19 @@ contract Bridge is IBridge {
     uint8 public constant FORCE_CLOSE = 6;
     /// Longest body of a message.
     uint256 public constant MAX_BODY = 1024;
+    /// A deposit cap ends by then.
+    uint256 public constant MAX_CAP_TIME = 730 days;
+    /// Where Permit2 is on every chain that has it.
+    IPermit2 public constant PERMIT2 = IPermit2(0x000000000022D473030F116dDEE9F6B43aC78BA3);
 
     /// First two bytes of the globals: tag and version.
     bytes2 private constant GLOBALS_PREFIX = bytes2(uint16((GLOBALS_TAG << 8) | GLOBALS_VERSION));
     uint256 private constant EXITS_ROOT_OFFSET = 66;
+    uint256 private constant HEADER_BYTES = 32 * Commitments.HEADER_WORDS;
+    /// Marks of an exit: two bits, 128 exits to a word.
+    uint256 private constant EXITS_PER_WORD = 128;
+    uint256 private constant CLAIMED = 1;
+    uint256 private constant TRANSFERRED = 2;
 
     /// @inheritdoc IBridge
     IMarginVault public immutable vault;
@@ -40,26 +50,49 @@ contract Bridge is IBridge {
     address public immutable governor;
     /// @inheritdoc IBridge
     address public immutable escapeHatch;
+    /// @inheritdoc IBridge
+    uint64 public immutable capStart;
+    /// @inheritdoc IBridge
+    uint128 public immutable capAtStart;
+    /// @inheritdoc IBridge
+    uint128 public immutable capPerDay;
+    /// @inheritdoc IBridge
+    uint64 public immutable capEnd;
 
     /// @inheritdoc IBridge
     uint64 public queueCount;
     /// @inheritdoc IBridge
     bool public isFrozen;
     mapping(uint256 index => bytes32) private _queue;
-    /// 256 exits to a word.
-    mapping(uint256 word => uint256 bits) private _claimed;
+    mapping(uint256 word => uint256 bits) private _marks;
+    /// Of claims that were transferred.
+    mapping(bytes32 claim => address) private _owners;
+    mapping(bytes32 claim => ClaimOffer) private _offers;
 
     /// @param vault_ Deployed just before, for the address that this bridge gets.
     /// @param inbox_ Predicted address: the inbox is deployed next and checks it.
     /// @param governor_ Sender of `configure`; zero for nobody.
-    constructor(IMarginVault vault_, IRollupInbox inbox_, address governor_) {
-        if (vault_.bridge() != address(this)) revert Bridge_WrongVault(address(vault_));
+    /// @param cap All zero for none.
+    constructor(
+        IMarginVault vault_,
+        IRollupInbox inbox_,
+        address governor_,
+        DepositCap memory cap
+    ) {
+        if (vault_.bridge() != address(this)) {
+            revert Bridge_WrongVault(address(vault_));
+        }
         if (address(inbox_) == address(0)) revert Bridge_InvalidInbox(address(inbox_));
+        _validateCap(cap);
         vault = vault_;
         token = vault_.token();
         inbox = inbox_;
         governor = governor_;
         escapeHatch = vault_.escapeHatch();
+        capAtStart = cap.initial;
+        capPerDay = cap.perDay;
+        capStart = cap.start;
+        capEnd = cap.end;
     }
 
     /// @inheritdoc IBridge
@@ -77,12 +110,35 @@ contract Bridge is IBridge {
         bytes32 r,
         bytes32 s
     ) external {
-        // Failure is not an error: the allowance may be there already, be it from this very permit.
-        // solhint-disable no-empty-blocks
+        // Failure is no error by itself: the allowance may be there already, be it from this very permit.
+        // solhint-disable-next-line no-empty-blocks
         try IERC20Permit(token).permit(msg.sender, address(this), amount, deadline, v, r, s) {}
-            catch {}
-        // solhint-enable no-empty-blocks
+        catch {
+            if (IERC20(token).allowance(msg.sender, address(this)) < amount) {
+                revert Bridge_PermitRefused();
+            }
+        }
         _deposit(owner, account, amount);
+    }
+
+    /// @inheritdoc IBridge
+    function depositWithPermit2(
+        address owner,
+        uint32 account,
+        uint256 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external {
+        if (address(PERMIT2).code.length == 0) revert Bridge_NoPermit2();
+        uint256 before = _queueDeposit(owner, account, amount);
+        PERMIT2.permitTransferFrom(
+            IPermit2.PermitTransferFrom(IPermit2.TokenPermissions(token, amount), nonce, deadline),
+            IPermit2.SignatureTransferDetails(address(vault), amount),
+            msg.sender,
+            signature
+        );
+        _validateGain(before, amount);
     }
 
     /// @inheritdoc IBridge
@@ -131,16 +187,64 @@ contract Bridge is IBridge {
         uint32 siblingMap,
         bytes32[] calldata siblings
     ) external {
-        if (!inbox.isSettled(header)) revert Bridge_NotSettled(header.index);
+        if (!_isSettled()) revert Bridge_NotSettled(header.index);
         if (exit.asset != 0) revert Bridge_UnknownAsset(exit.asset);
-        uint256 claimed = _claimed[exit.index / 256];
-        uint256 bit = 1 << (exit.index % 256);
-        if (claimed & bit != 0) revert Bridge_AlreadyClaimed(exit.index);
+        uint32 index = exit.index;
+        (uint256 word, uint256 place) = _locate(index);
+        uint256 marks = _marks[word];
+        if ((marks >> place) & CLAIMED != 0) revert Bridge_AlreadyClaimed(index);
         _validateExit(_openExitsRoot(header.postRoot, globals), exit, siblingMap, siblings);
 
-        _claimed[exit.index / 256] = claimed | bit;
-        emit ExitClaimed(exit.index, exit.recipient, exit.amount);
-        vault.release(exit.recipient, exit.amount);
+        address to = exit.recipient;
+        uint128 amount = exit.amount;
+        if ((marks >> place) & TRANSFERRED != 0) to = _ownerOf(_computeKey(exit), to);
+        _marks[word] = marks | (CLAIMED << place);
+        emit ExitClaimed(index, to, amount);
+        vault.release(index, to, amount);
+    }
+
+    /// @inheritdoc IBridge
+    function transferClaim(Exit calldata exit, address to) external {
+        if (to == address(0)) revert Bridge_ZeroOwner();
+        bytes32 key = _validateOwner(exit, msg.sender);
+        _transferClaim(key, exit, msg.sender, to);
+    }
+
+    /// @inheritdoc IBridge
+    function offerClaim(Exit calldata exit, address buyer, uint128 price, uint64 deadline)
+        external
+    {
+        if (price == 0) revert Bridge_ZeroAmount();
+        if (deadline < block.timestamp) revert Bridge_OfferExpired(deadline);
+        bytes32 key = _validateOwner(exit, msg.sender);
+        _offers[key] = ClaimOffer(buyer, deadline, price);
+        emit ClaimOffered(
+            exit.index, msg.sender, buyer, exit.recipient, exit.amount, price, deadline
+        );
+    }
+
+    /// @inheritdoc IBridge
+    function withdrawOffer(Exit calldata exit) external {
+        bytes32 key = _validateOwner(exit, msg.sender);
+        if (_offers[key].deadline == 0) revert Bridge_NoOffer(exit.index);
+        delete _offers[key];
+        emit OfferWithdrawn(exit.index, msg.sender);
+    }
+
+    /// @inheritdoc IBridge
+    function takeClaim(Exit calldata exit, address owner, uint128 maxPrice) external {
+        bytes32 key = _validateOwner(exit, owner);
+        ClaimOffer memory offer = _offers[key];
+        if (offer.deadline == 0) revert Bridge_NoOffer(exit.index);
+        if (offer.deadline < block.timestamp) revert Bridge_OfferExpired(offer.deadline);
+        if (offer.buyer != address(0) && offer.buyer != msg.sender) {
+            revert Bridge_NotBuyer(msg.sender);
+        }
+        if (offer.price > maxPrice) revert Bridge_PriceTooHigh(offer.price, maxPrice);
+
+        _transferClaim(key, exit, owner, msg.sender);
+        emit ClaimSold(exit.index, owner, msg.sender, offer.price);
+        IERC20(token).safeTransferFrom(msg.sender, owner, offer.price);
     }
 
     /// @inheritdoc IBridge
@@ -151,23 +255,111 @@ contract Bridge is IBridge {
 
     /// @inheritdoc IBridge
     function isClaimed(uint32 exitIndex) external view returns (bool) {
-        return (_claimed[exitIndex / 256] >> (exitIndex % 256)) & 1 == 1;
+        (uint256 word, uint256 place) = _locate(exitIndex);
+        return (_marks[word] >> place) & CLAIMED != 0;
     }
 
-    /// @dev The message goes first; without the money the whole call reverts. Asking for the exact
-    /// gain also makes a re-entering token fail: what moved inside would be counted twice.
+    /// @inheritdoc IBridge
+    function ownerOfClaim(Exit calldata exit) external view returns (address) {
+        return _ownerOf(_computeKey(exit), exit.recipient);
+    }
+
+    /// @inheritdoc IBridge
+    function offerOf(Exit calldata exit) external view returns (ClaimOffer memory) {
+        return _offers[_computeKey(exit)];
+    }
+
+    /// @inheritdoc IBridge
+    function depositCap() public view returns (uint256) {
+        // An end of zero is always over.
+        if (block.timestamp >= capEnd) return type(uint256).max;
+        uint256 elapsed = block.timestamp > capStart ? block.timestamp - capStart : 0;
+        return capAtStart + uint256(capPerDay) * elapsed / 1 days;
+    }
+
     function _deposit(address owner, uint32 account, uint256 amount) private {
+        uint256 before = _queueDeposit(owner, account, amount);
+        IERC20(token).safeTransferFrom(msg.sender, address(vault), amount);
+        _validateGain(before, amount);
+    }
+
+    /// @dev The message goes first; without the money the whole call reverts.
+    function _queueDeposit(address owner, uint32 account, uint256 amount)
+        private
+        returns (uint256 before)
+    {
         if (owner == address(0)) revert Bridge_ZeroOwner();
         if (amount == 0) revert Bridge_ZeroAmount();
         if (amount > MAX_AMOUNT) revert Bridge_AmountTooLarge(amount);
 
         _enqueue(DEPOSIT, abi.encodePacked(owner, account, uint128(amount)));
+        return IERC20(token).balanceOf(address(vault));
+    }
 
-        uint256 before = IERC20(token).balanceOf(address(vault));
-        IERC20(token).safeTransferFrom(msg.sender, address(vault), amount);
+    /// @dev Asking for the exact gain also makes a re-entering token fail: what moved inside would be
+    /// counted twice.
+    function _validateGain(uint256 before, uint256 amount) private view {
         uint256 held = IERC20(token).balanceOf(address(vault));
         uint256 received = held > before ? held - before : 0;
         if (received != amount) revert Bridge_WrongAmountReceived(amount, received);
+        uint256 cap = depositCap();
+        if (held > cap) revert Bridge_DepositCap(cap, held);
+    }
+
+    /// @dev Any offer dies with it. The mark tells the claim to look the owner up.
+    function _transferClaim(bytes32 key, Exit calldata exit, address from, address to) private {
+        (uint256 word, uint256 place) = _locate(exit.index);
+        _marks[word] |= TRANSFERRED << place;
+        _owners[key] = to;
+        delete _offers[key];
+        emit ClaimTransferred(exit.index, from, to, exit.recipient, exit.amount);
+    }
+
+    /// @dev Ask the inbox about the header that the call begins with, its words as they came: the inbox hashes them, so
+    /// one with surplus bits is that of no batch.
+    function _isSettled() private view returns (bool) {
+        (bool success, bytes memory answer) = address(inbox)
+            .staticcall(
+                abi.encodePacked(IRollupInbox.isSettled.selector, msg.data[4:4 + HEADER_BYTES])
+            );
+        return success && abi.decode(answer, (bool));
+    }
+
+    /// @dev Check that somebody owns a claim that was not paid yet; return its key.
+    function _validateOwner(Exit calldata exit, address claimant)
+        private
+        view
+        returns (bytes32 key)
+    {
+        if (exit.asset != 0) revert Bridge_UnknownAsset(exit.asset);
+        (uint256 word, uint256 place) = _locate(exit.index);
+        if ((_marks[word] >> place) & CLAIMED != 0) revert Bridge_AlreadyClaimed(exit.index);
+        key = _computeKey(exit);
+        address owner = _ownerOf(key, exit.recipient);
+        if (owner != claimant) revert Bridge_NotClaimOwner(claimant, owner);
+    }
+
+    function _ownerOf(bytes32 key, address recipient) private view returns (address owner) {
+        owner = _owners[key];
+        return owner == address(0) ? recipient : owner;
+    }
+
+    /// @dev The whole exit, its place with it: what another state has at that place is another claim.
+    function _computeKey(Exit calldata exit) private pure returns (bytes32) {
+        return keccak256(abi.encode(exit));
+    }
+
+    /// @dev Return where an exit's marks are: which word, and by how many bits shifted.
+    function _locate(uint32 exitIndex) private pure returns (uint256 word, uint256 place) {
+        return (exitIndex / EXITS_PER_WORD, exitIndex % EXITS_PER_WORD * 2);
+    }
+
+    /// @dev A schedule that ends, or nothing at all.
+    function _validateCap(DepositCap memory cap) private pure {
+        bool isNone = cap.start == 0 && cap.end == 0 && cap.initial == 0 && cap.perDay == 0;
+        bool isSchedule = cap.initial != 0 && cap.start != 0 && cap.end > cap.start
+            && cap.end - cap.start <= MAX_CAP_TIME;
+        if (!isNone && !isSchedule) revert Bridge_InvalidCap();
     }
 
     function _enqueue(uint8 kind, bytes memory body) private {

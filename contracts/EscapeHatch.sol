@@ -10,7 +10,16 @@ import {computeEquityOf} from "./protocol/Books.sol";
 import {MAX_AMOUNT} from "./protocol/Constants.sol";
 import {Fault, isFault} from "./protocol/Fault.sol";
 import {GLOBALS_BYTES, decodeGlobals} from "./protocol/Leaf.sol";
-import {AccountEntry, State, getSeries, getUnderlying, resetMeter} from "./protocol/State.sol";
+import {
+    AccountEntry,
+    MarketType,
+    State,
+    getLeaf,
+    getSeries,
+    getUnderlying,
+    resetMeter,
+    toSeries
+} from "./protocol/State.sol";
 import {
     Account,
     Globals,
@@ -23,6 +32,7 @@ import {
 } from "./protocol/Types.sol";
 import {decodeWitness, validateWitness} from "./protocol/Witness.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {FixedPointMathLib} from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title The way out. What it promises, and in which order: `IEscapeHatch`.
 contract EscapeHatch is IEscapeHatch {
@@ -96,10 +106,10 @@ contract EscapeHatch is IEscapeHatch {
         if (Commitments.computeQueueHash(head.queueHash, message) != bridge.queueHash(index)) {
             revert EscapeHatch_WrongMessage(index);
         }
-        uint256 since = next.time > head.l1Time ? next.time : head.l1Time;
-        if (block.timestamp <= since + freezeDelay) {
-            revert EscapeHatch_TooEarly(since + freezeDelay);
-        }
+        uint256 until = FixedPointMathLib.max(next.time, head.l1Time) + uint256(freezeDelay);
+        // What was built on a removed batch is gone, however recent: others come first with theirs.
+        until = FixedPointMathLib.max(until, uint256(inbox.removedAt()) + inbox.proposerDelay());
+        if (block.timestamp <= until) revert EscapeHatch_TooEarly(until);
         _freeze(headHash);
     }
 
@@ -154,7 +164,9 @@ contract EscapeHatch is IEscapeHatch {
         if (finalRoot == 0) revert EscapeHatch_NotOpen();
         State memory state = decodeWitness(witness);
         validateWitness(state, finalRoot);
-        resetMeter(state);
+        // Nothing is weighed: leaves are touched without a limit.
+        state.meter.maxGas = type(uint256).max;
+        state.meter.maxWitness = type(uint256).max;
 
         uint256 total = totalClaims;
         uint256 before = total;
@@ -297,10 +309,16 @@ contract EscapeHatch is IEscapeHatch {
     {
         int256 equity = account.cash;
         Position[] memory positions = account.positions;
-        for (uint256 i = 0; i < positions.length; ++i) {
-            // Every position of a real account is in a series that exists.
-            (Series memory series,) = getSeries(state, positions[i].series);
-            equity += computeEquityOf(positions[i].size, positions[i].snapshot, series);
+        uint256 count = positions.length;
+        // At most 64 terms of less than 2^192.
+        unchecked {
+            for (uint256 i = 0; i < count; ++i) {
+                Position memory position = positions[i];
+                (uint256 leaf, Fault fault) = getLeaf(state, position.series, MarketType.SERIES);
+                // No state holds a position in anything else; should one do so, its owner still gets the rest.
+                if (isFault(fault)) continue;
+                equity += computeEquityOf(position.size, position.snapshot, toSeries(leaf));
+            }
         }
         if (equity <= 0) return 0;
         return uint256(equity) > MAX_AMOUNT ? MAX_AMOUNT : uint256(equity);

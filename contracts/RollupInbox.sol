@@ -60,6 +60,8 @@ contract RollupInbox is IRollupInbox {
     bool public hasBacklog;
     /// @inheritdoc IRollupInbox
     bool public isFrozen;
+    /// @inheritdoc IRollupInbox
+    uint64 public removedAt;
     /// Messages in the queue when the last batch came: those from here on are younger than the head.
     uint64 private _knownMessages;
     /// Words from `batchCount` on are left over from removed batches.
@@ -140,6 +142,7 @@ contract RollupInbox is IRollupInbox {
 
         batchCount = header.index;
         hasBacklog = false;
+        removedAt = uint64(block.timestamp);
         emit BatchRemoved(header.index, hash, fault, challenger);
         _slash(header.proposer, challenger);
     }

@@ -13,33 +13,43 @@ from typing import Any, TypeVar
 import click
 from ape import Project
 from ape.api import AccountAPI, ProviderAPI
+from ape.cli import ConnectedProviderCommand
 from ape.exceptions import ApeException
 from ape.managers.project import ProjectManager
 from ape_accounts import KeyfileAccount
+from eth_utils.address import is_address
 from eth_utils.conversions import to_bytes
 
+from deltaroll.amounts import DECIMALS
 from deltaroll.l1.deployment import DeploymentError, load_gateway
+from deltaroll.l1.discovery import DiscoveryError, discover
 from deltaroll.l1.gateway import Gateway, L1Error
+from deltaroll.l1.governance import GovernanceError
 from deltaroll.l1.nodes import HttpNode, NodePool
+from deltaroll.l1.proposals import ProposalError
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
+from deltaroll.l1.sending import SendError
 from deltaroll.l1.wallets import sign_typed_data
+from deltaroll.leave.force import ForceError
+from deltaroll.leave.leaver import LeaveError
+from deltaroll.leave.memory import RecordError
+from deltaroll.leave.proof import ProofError
 from deltaroll.node.alarms import Alarms
 from deltaroll.node.batcher import BatcherError, ForeignBatchError, StaleChunksError
 from deltaroll.node.challenger import ChallengeError
+from deltaroll.node.escape import EscapeError
 from deltaroll.node.exits import ExitError
 from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.journal import JournalError
 from deltaroll.node.liquidator import LiquidatorError
-from deltaroll.node.sender import Sender, SendError, SendPolicy
+from deltaroll.node.sender import Sender, SendPolicy
 from deltaroll.node.store import StoreError
 from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT, PPM
 from deltaroll.protocol.types import Address, Liquidate
-from deltaroll.sdk.signing import to_typed_data
+from deltaroll.sdk.signing import Action, to_typed_data
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEPLOYMENTS = Path("data") / "deployments"
-DECIMALS = 6
-"""Of the collateral."""
 ACCOUNT_ID = click.IntRange(1, 2**ACCOUNT_DEPTH - 1)
 PARTS = click.IntRange(0, PPM)
 """Parts per million."""
@@ -56,9 +66,17 @@ PASSING = (
 FINAL = (
     BatcherError,
     DeploymentError,
+    DiscoveryError,
+    EscapeError,
     ExitError,
+    ForceError,
+    GovernanceError,
     JournalError,
+    LeaveError,
     LiquidatorError,
+    ProofError,
+    ProposalError,
+    RecordError,
     RegistryError,
     SendError,
     StoreError,
@@ -187,8 +205,39 @@ def load_deployment(
     return found, gateway
 
 
+def bridge_options(function: Function) -> Function:
+    """Add `--bridge` and `--first-block`: a deployment without a registry file."""
+    function = click.option(
+        "--first-block",
+        type=click.IntRange(min=0),
+        help="With --bridge: a block before the deployment; else it is looked for.",
+    )(function)
+    return click.option(
+        "--bridge",
+        help="Address of the bridge; everything else is read from the contracts, no registry is "
+        "needed.",
+    )(function)
+
+
+def open_gateway(
+    provider: ProviderAPI, registry: Path, bridge: str | None, first_block: int | None
+) -> Gateway:
+    """Return a gateway to the deployment of a bridge, or to the registered one.
+
+    Raises
+    ------
+    DiscoveryError, RegistryError
+        When there is none.
+    """
+    if bridge is not None:
+        return discover(load_project(), provider, bridge, first_block)
+    if first_block is not None:
+        raise click.UsageError("--first-block: only with --bridge")
+    return load_deployment(provider, registry)[1]
+
+
 class WalletSigner:
-    """An Ape account that signs bids as EIP-712 typed data."""
+    """An Ape account that signs actions as EIP-712 typed data."""
 
     def __init__(self, account: AccountAPI, gateway: Gateway) -> None:
         self.address = Address(to_bytes(hexstr=account.address))
@@ -204,18 +253,36 @@ class WalletSigner:
         LiquidatorError
             When the account declines to sign.
         """
-        document = to_typed_data(self._chain, self._inbox, bid)
         try:
-            return sign_typed_data(self._account, document)
+            return self.sign_action(bid)
         except ValueError as problem:
             raise LiquidatorError(str(problem)) from None
 
+    def sign_action(self, action: Action) -> bytes:
+        """Return the 64-byte signature of an action.
 
-def to_money(units: int) -> str:
-    """Return collateral units (1e-6) as a readable amount."""
-    sign = "-" if units < 0 else ""
-    scale = 10**DECIMALS
-    return f"{sign}{abs(units) // scale:,}.{abs(units) % scale:0{DECIMALS}d}"
+        Raises
+        ------
+        ValueError
+            When the account declines to sign.
+        """
+        return sign_typed_data(self._account, to_typed_data(self._chain, self._inbox, action))
+
+
+class OfflineCommand(ConnectedProviderCommand):
+    """A command that needs no network with one of its options."""
+
+    def __init__(self, *arguments: Any, offline: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        self.offline = offline
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, without connecting to anything when the option is given."""
+        if ctx.params.get(self.offline) is None:
+            return super().invoke(ctx)
+        for name in ("network", "provider_settings"):
+            ctx.params.pop(name, None)
+        return click.Command.invoke(self, ctx)
 
 
 class Money(click.ParamType):
@@ -242,6 +309,24 @@ class Money(click.ParamType):
 
 
 MONEY = Money()
+
+
+class L1Address(click.ParamType):
+    """An address, its checksum right if it has one, and not zero."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it as given; fails when it is none."""
+        address = str(value)
+        if not address.startswith("0x") or not is_address(address):
+            self.fail(f"{address} is not an address", param, ctx)
+        if not any(to_bytes(hexstr=address)):
+            self.fail("the zero address", param, ctx)
+        return address
+
+
+L1_ADDRESS = L1Address()
 
 
 def watch(look: Callable[[], None], once: bool, interval: float) -> None:

@@ -1,4 +1,4 @@
-"""Watches a rollup and removes batches that break a rule."""
+"""Watches a rollup: removes batches that break a rule, ends emergencies that are over."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from deltaroll.cli import (
     get_view_policy,
     l1_options,
     load_deployment,
+    load_project,
     once_option,
     open_sender,
     plain_errors,
@@ -21,6 +22,7 @@ from deltaroll.logs import configure_logs
 from deltaroll.node.alarms import Alarms
 from deltaroll.node.challenger import Challenger
 from deltaroll.node.follower import Follower
+from deltaroll.node.keeper import open_keeper
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -47,17 +49,22 @@ def cli(
     max_fee: int | None,
     journal: Path | None,
 ) -> None:
-    """Derive the state from L1; prove the first fraud in one transaction."""
+    """Derive the state from L1; prove the first fraud in one transaction, end what emergencies are
+    over.
+    """
     configure_logs("info")
-    _, gateway = load_deployment(provider, registry, urls)
+    found, gateway = load_deployment(provider, registry, urls)
     alarms = Alarms()
     follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
     sender = open_sender(gateway, unlock(account), journal, max_fee, alarms)
     challenger = Challenger(follower, sender, 0 if once else confirmations)
+    keeper = open_keeper(load_project(), gateway, found, account)
 
     def look() -> None:
         challenger.follower.poll()
         removal = challenger.challenge()
+        if keeper is not None and (ended := keeper.look()):
+            click.echo(f"an emergency is over: {len(ended)} transactions")
         index = challenger.follower.chain[-1].submitted.header.index
         if removal is None:
             if once:

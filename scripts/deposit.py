@@ -6,13 +6,13 @@ import click
 from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
+from deltaroll.amounts import to_money
 from deltaroll.cli import (
     ACCOUNT_ID,
     MONEY,
     load_deployment,
     plain_errors,
     registry_option,
-    to_money,
     unlock,
 )
 

@@ -6,12 +6,12 @@ import click
 from ape.api import ProviderAPI
 from ape.cli import ConnectedProviderCommand
 
+from deltaroll.amounts import to_money
 from deltaroll.cli import (
     load_deployment,
     once_option,
     plain_errors,
     registry_option,
-    to_money,
     watch,
 )
 from deltaroll.l1.types import Stage
@@ -38,6 +38,16 @@ def show(follower: Follower) -> None:
     if follower.fraud is not None:
         fraud = follower.fraud
         click.echo(f"FRAUD       batch {fraud.submitted.header.index}: {fraud.fault.name}")
+    closing = follower.closing
+    if closing is None:
+        return
+    click.echo(f"FROZEN      for ever, in L1 block {closing.block}")
+    opened = closing.opened
+    if opened is not None:
+        click.echo(f"final       batch {opened.batch}; claims are paid after {opened.closes_at}")
+        click.echo(f"available   {to_money(opened.available)}")
+        total = sum(one.amount for one in closing.escaped.values())
+        click.echo(f"claims      {len(closing.escaped)}, {to_money(total)}")
 
 
 @click.command(cls=ConnectedProviderCommand)

@@ -6,6 +6,7 @@ import click
 from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
+from deltaroll.amounts import to_money
 from deltaroll.cli import (
     ACCOUNT_ID,
     PARTS,
@@ -15,7 +16,6 @@ from deltaroll.cli import (
     once_option,
     plain_errors,
     registry_option,
-    to_money,
     unlock,
     watch,
 )

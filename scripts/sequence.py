@@ -126,6 +126,8 @@ def cli(
                     f"chunk {report.chunk}, {len(report.reverted)} came out otherwise",
                     err=True,
                 )
+            if follower.closing is not None:
+                raise click.ClickException("the rollup is frozen: no batch is taken any more")
             if follower.fraud is not None:
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)

@@ -6,7 +6,8 @@ import click
 from ape.api import ProviderAPI
 from ape.cli import ConnectedProviderCommand
 
-from deltaroll.cli import load_deployment, plain_errors, registry_option, to_money
+from deltaroll.amounts import to_money
+from deltaroll.cli import load_deployment, plain_errors, registry_option
 
 
 @click.command(cls=ConnectedProviderCommand)

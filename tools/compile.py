@@ -290,24 +290,29 @@ def _compile(project: Project, tree: SourceTree, entries: list[str]) -> dict[str
     return results
 
 
-def _run_compiler(project: Project, tree: SourceTree, entries: list[str]) -> list[Artifact]:
-    """Compile some sources in one run of the compiler."""
-    if not entries:
-        return []
+def make_input(project: Project, tree: SourceTree, entries: list[str]) -> Json:
+    """Return the standard JSON input that some sources are compiled from."""
     sources = tree.closure(*entries)
-    request = {
+    return {
         "language": "Solidity",
         "sources": {source: {"content": content} for source, content in sources.items()},
         "settings": project.settings
         | {"outputSelection": {entry: {"*": OUTPUTS} for entry in entries}},
     }
+
+
+def _run_compiler(project: Project, tree: SourceTree, entries: list[str]) -> list[Artifact]:
+    """Compile some sources in one run of the compiler."""
+    if not entries:
+        return []
+    request = make_input(project, tree, entries)
     done = subprocess.run(
         [project.compiler],
         input=json.dumps(request),
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PATH": _path()},
+        env=os.environ | {"PATH": get_path()},
     )
     if done.returncode:
         raise CompileError(f"{project.compiler.name} failed:\n{done.stderr}")
@@ -352,7 +357,7 @@ def _by_name(artifacts: Iterator[Artifact]) -> dict[str, Artifact]:
     return dict(sorted(named.items()))
 
 
-def _path() -> str:
+def get_path() -> str:
     """PATH that starts with the virtual environment's `node`, also if it is not activated."""
     return os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)])
 

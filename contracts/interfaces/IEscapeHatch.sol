@@ -26,16 +26,17 @@ struct Sighting {
 /// @dev No address has any power here. In this order:
 ///
 /// 1. `freeze`: a message has waited and no batch has come for `freezeDelay`. Or `freezeUnpriced`: somebody holds a
-///    series whose underlying no committee has priced for `oracleDelay`. Then no batch and no message is taken any more;
-///    pending batches can still be proven wrong.
-/// 2. `open`, once the last batch has settled: fixes the final state, and what it holds for its accounts: all deposits
-///    that it consumed less all exits that it made. Unclaimed exits and unprocessed deposits are not part of that.
+///    series whose underlying no committee has priced for `oracleDelay`. Then no batch and no message is taken any
+///    more; pending batches can still be proven wrong.
+/// 2. `open`, once the last batch has settled: fixes the final state, and what it holds for its accounts: all
+///    deposits that it consumed less all exits that it made. Unclaimed exits and unprocessed deposits are not part of
+///    that.
 /// 3. `escape`, for `claimWindow`: proves accounts and the series they hold. Equity above zero becomes a claim.
 /// 4. `claim`: pays. When claims exceed what there is, each gets the same part of its equity, rounded down.
 ///
-/// An account that is proven after the window gets its equity out of what the others have left, so nobody who proves is
-/// refused as long as there is something. An account with negative equity pays nothing and gets nothing. What the insurance fund
-/// and the fee pool hold backs the others; it stays in the vault if it is not needed.
+/// An account that is proven after the window gets its equity out of what the others have left, so nobody who proves
+/// is refused as long as there is something. An account with negative equity pays nothing and gets nothing. What the
+/// insurance fund and the fee pool hold backs the others; it stays in the vault if it is not needed.
 ///
 /// Equity is cash plus size * (mark - (carry - snapshot)) over the positions, at the marks of the final state, be they
 /// fresh or not; settled series count what they pay. Funding counts as far as it was accrued.
@@ -73,7 +74,7 @@ interface IEscapeHatch {
     /// @notice This is not the first message that waits.
     error EscapeHatch_WrongMessage(uint64 index);
 
-    /// @notice A batch came, or the message, too recently.
+    /// @notice A batch or the message came, or a batch was removed, too recently.
     error EscapeHatch_TooEarly(uint256 until);
 
     /// @notice The header is not that of the newest settled batch.
@@ -118,15 +119,17 @@ interface IEscapeHatch {
     /// @notice The deposit went back already.
     error EscapeHatch_AlreadyRefunded(uint64 index);
 
-    /// @notice Freezes the rollup because nobody proposes: the oldest waiting message is older than `freezeDelay`, and so
-    /// is the last batch.
+    /// @notice Freezes the rollup because nobody proposes: the oldest waiting message is older than `freezeDelay`, and
+    /// so is the last batch.
+    /// @dev After a removal the last batch is an old one, so anyone has the inbox's `proposerDelay` to propose first.
     /// @param head Header of the last batch.
     /// @param next The message at its `queueEnd`.
     function freeze(Header calldata head, QueueMessage calldata next) external;
 
-    /// @notice Freezes the rollup because nobody prices an underlying that somebody holds: neither the newest settled state
-    /// nor the last state has a price younger than `oracleDelay`.
-    /// @dev Seen in two states so that neither an unproven batch nor an old failure is enough.
+    /// @notice Freezes the rollup because nobody prices an underlying that somebody holds: the newest settled state had
+    /// had no price for `oracleDelay` when the next batch came, and the last state has had none for as long by now.
+    /// @dev Seen in two states so that neither an unproven batch nor an old failure is enough. Where prices stop while
+    /// batches go on, it takes a challenge window more.
     /// @param series Series with open interest.
     /// @param settled The newest settled batch.
     /// @param next Header of the batch after it; ignored when there is none.
@@ -144,8 +147,8 @@ interface IEscapeHatch {
     function open(Header calldata last, bytes calldata globals) external;
 
     /// @notice Registers the equity of accounts, whoever calls.
-    /// @dev Accounts that are registered already, or have nothing, are passed over, so that nobody can make the proof of
-    /// many accounts fail by proving one of them first.
+    /// @dev Accounts that are registered already, or have nothing, are passed over, so that nobody can make the proof
+    /// of many accounts fail by proving one of them first.
     /// @param witness Opens the accounts and all series that they hold against the final state; the format is that of a
     /// transition proof.
     function escape(bytes calldata witness) external;
@@ -159,8 +162,8 @@ interface IEscapeHatch {
     /// @param to Recipient.
     function claimTo(uint32 account, address to) external;
 
-    /// @notice Pays back a deposit that the final state does not include: to the owner it names when it would have opened an
-    /// account, else to its sender.
+    /// @notice Pays back a deposit that the final state does not include: to the owner it names when it asked for a new
+    /// account by naming account 0, else to its sender.
     /// @param index Place in the queue.
     /// @param sender Who deposited.
     /// @param time Of the message.

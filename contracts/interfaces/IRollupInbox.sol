@@ -116,8 +116,8 @@ struct Reward {
 /// asked for more than `FORCED_PER_BATCH`: else a flood of messages, or the removal of a week of
 /// batches, would ask for more than fits a batch and stop the rollup for ever.
 ///
-/// Freezing: the escape hatch may end the rollup, for ever, by the rules of `IEscapeHatch`. No batch is taken then; pending
-/// ones can still be removed, and bonds and rewards are paid as ever.
+/// Freezing: the escape hatch may end the rollup, for ever, by the rules of `IEscapeHatch`. No batch
+/// is taken then; pending ones can still be removed, and bonds and rewards are paid as ever.
 ///
 /// Bonds: a pending batch is always covered by its proposer's bond or by the reward that came out
 /// of it. A bond cannot be withdrawn while its owner has a pending batch. Slashing takes it whole:
@@ -295,6 +295,9 @@ interface IRollupInbox {
 
     /// @notice Whether batches are refused for ever.
     function isFrozen() external view returns (bool);
+
+    /// @notice When a batch was last proven wrong; 0: never.
+    function removedAt() external view returns (uint64);
 
     /// @notice Hash of the batch of this index; 0 when there is none.
     function headerHash(uint64 index) external view returns (bytes32);

@@ -103,16 +103,38 @@ library Commitments {
         uint32 siblingMap,
         bytes32[] calldata siblings
     ) internal pure returns (bytes32 node) {
-        uint256 used = 0;
-        uint256 level = 0;
-        node = leaf;
-        for (; (index | siblingMap) >> level != 0; ++level) {
-            bytes32 sibling = (siblingMap >> level) & 1 == 0 ? bytes32(0) : siblings[used++];
-            node = _hashNode(node, sibling, index >> level);
-        }
-        // Up here the tree is empty but for this path, which keeps to the left.
-        for (; level < EXIT_DEPTH; ++level) {
-            node = EfficientHashLib.hash(node, bytes32(0));
+        uint256 path = index;
+        uint256 map = siblingMap;
+        uint256 above = EXIT_DEPTH;
+        // Scratch space holds the two children. Both maps have 32 bits: no more than `above` levels.
+        assembly ("memory-safe") {
+            node := leaf
+            let cursor := siblings.offset
+            for {} or(path, map) { above := sub(above, 1) } {
+                let place := shl(5, and(path, 1))
+                mstore(place, node)
+                mstore(xor(place, 0x20), 0)
+                if and(map, 1) {
+                    mstore(xor(place, 0x20), calldataload(cursor))
+                    cursor := add(cursor, 0x20)
+                }
+                node := keccak256(0x00, 0x40)
+                path := shr(1, path)
+                map := shr(1, map)
+            }
+            // Up here the tree is empty but for this path, which keeps to the left. Four levels at a time, then one.
+            mstore(0x00, node)
+            mstore(0x20, 0)
+            for {} gt(above, 3) { above := sub(above, 4) } {
+                mstore(0x00, keccak256(0x00, 0x40))
+                mstore(0x00, keccak256(0x00, 0x40))
+                mstore(0x00, keccak256(0x00, 0x40))
+                mstore(0x00, keccak256(0x00, 0x40))
+            }
+            for {} above { above := sub(above, 1) } {
+                mstore(0x00, keccak256(0x00, 0x40))
+            }
+            node := mload(0x00)
         }
     }
 

@@ -33,6 +33,7 @@ import {
     MarketEntry,
     MarketType,
     State,
+    charge,
     chargeModule,
     getCommittee,
     getExpiry,
@@ -63,6 +64,11 @@ import {
 uint256 constant HEAD_BYTES = 3;
 uint256 constant EXPIRY_BODY_BYTES = 7;
 uint256 constant SERIES_BODY_BYTES = 14;
+uint256 constant CLOSING_BODY_BYTES = 2;
+/// @dev Of bodies that no leaf is made from.
+uint256 constant CLOSING_TAG = 0x50;
+/// @dev Series that one body closes.
+uint256 constant MAX_CLOSING = 64;
 /// @dev Bands, caps on funding and caps on option fees are at most 100 %.
 uint256 constant MAX_BAND = PPM;
 /// @dev Fees are at most 1 % of notional.
@@ -342,8 +348,8 @@ function validateTerms(
 
 /// @dev List a series or change whether it trades: kind (1), status (1), underlying (2), expiry (2), strike (8).
 /// All but the status stays as it was listed. NON_CANONICAL for a wrong length; OUT_OF_RANGE for an unknown kind or
-/// status; UNKNOWN_MARKET when the underlying is missing, the id holds another type or the terms differ; INACTIVE
-/// when the series has settled; what `validateTerms` returns for a new one.
+/// status, or SETTLED; UNKNOWN_MARKET when the underlying is missing, the id holds another type or the terms differ;
+/// INACTIVE when the series has settled; what `validateTerms` returns for a new one.
 function processConfigureSeries(State memory state, uint256 market, bytes memory body)
     pure
     returns (Fault fault)
@@ -352,7 +358,8 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
     uint256 fields = uint112(bytes14(body));
     if (
         fields >> 104 > uint256(SeriesKind.PUT)
-            || uint8(fields >> 96) > uint256(SeriesStatus.ACTIVE)
+            || uint8(fields >> 96) > uint256(SeriesStatus.CLOSING)
+            || uint8(fields >> 96) == uint256(SeriesStatus.SETTLED)
     ) return Fault.OUT_OF_RANGE;
     SeriesKind kind = SeriesKind(fields >> 104);
     SeriesStatus status = SeriesStatus(uint8(fields >> 96));
@@ -381,7 +388,41 @@ function processConfigureSeries(State memory state, uint256 market, bytes memory
     setMarket(state, market, seriesAfter);
 }
 
-/// @dev Apply a Configure message. OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the five processes above return.
+/// @dev Close `count` series with consecutive ids to new risk, or open them again: status (1), count (1). CLOSING
+/// goes to those that are ACTIVE, ACTIVE to those that are CLOSING, and everything else stays as it is, so nothing
+/// is listed, and nothing that was stopped for another reason trades. NON_CANONICAL for a wrong length; OUT_OF_RANGE
+/// for another status, for no series or too many, and past the last id; OVERWEIGHT.
+function processConfigureClosing(State memory state, uint256 market, bytes memory body)
+    pure
+    returns (Fault fault)
+{
+    if (body.length != CLOSING_BODY_BYTES) return Fault.NON_CANONICAL;
+    uint256 fields = uint16(bytes2(body));
+    uint256 count = uint8(fields);
+    uint256 status = fields >> 8;
+    if (
+        (status != uint256(SeriesStatus.CLOSING) && status != uint256(SeriesStatus.ACTIVE))
+            || count == 0 || count > MAX_CLOSING || market + count > 1 << MARKET_DEPTH
+    ) return Fault.OUT_OF_RANGE;
+    SeriesStatus statusAfter = SeriesStatus(status);
+    SeriesStatus statusBefore =
+        statusAfter == SeriesStatus.ACTIVE ? SeriesStatus.CLOSING : SeriesStatus.ACTIVE;
+    fault = charge(state, count * WEIGHT_CONFIGURE_WORD_GAS, 0);
+    if (isFault(fault)) return fault;
+    for (uint256 id = market; id < market + count; ++id) {
+        (MarketEntry memory entry, Fault overweight) = touchMarket(state, id);
+        if (isFault(overweight)) return overweight;
+        if (entry.marketType != MarketType.SERIES) continue;
+        Series memory series;
+        (series, fault) = getSeries(state, id);
+        if (series.status != statusBefore) continue;
+        Series memory seriesAfter = copySeries(series);
+        seriesAfter.status = statusAfter;
+        setMarket(state, id, seriesAfter);
+    }
+}
+
+/// @dev Apply a Configure message. OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the six processes above return.
 function processConfigure(State memory state, bytes memory body) pure returns (Fault) {
     // A new leaf is about as long as its body: touching the empty place did not pay for it.
     uint256 words = (body.length + 31) / 32;
@@ -397,5 +438,6 @@ function processConfigure(State memory state, bytes memory body) pure returns (F
     if (tag == UNDERLYING_TAG) return processConfigureUnderlying(state, market, fields);
     if (tag == EXPIRY_TAG) return processConfigureExpiry(state, market, fields);
     if (tag == SERIES_TAG) return processConfigureSeries(state, market, fields);
+    if (tag == CLOSING_TAG) return processConfigureClosing(state, market, fields);
     return Fault.UNKNOWN_KIND;
 }

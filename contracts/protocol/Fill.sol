@@ -286,6 +286,14 @@ function validateSides(
     return isWithinFillBand(price, series, underlying) ? Fault.NONE : Fault.PRICE_BAND;
 }
 
+/// @dev Return whether fills in a series are possible at all: ACTIVE, or CLOSING.
+function isTrading(Series memory series) pure returns (bool isIt) {
+    // The odd ones.
+    assembly ("memory-safe") {
+        isIt := and(mload(add(series, 0x20)), 1)
+    }
+}
+
 /// @dev Return a series that trades now, its funding accrued and stored, with what its price depends on.
 /// OVERWEIGHT; UNKNOWN_MARKET; INACTIVE, also for an option that has expired; HALTED, STALE_MARK; OUT_OF_RANGE.
 function openSeries(State memory state, uint256 market, uint256 clock)
@@ -298,9 +306,7 @@ function openSeries(State memory state, uint256 market, uint256 clock)
     }
     (accrued, fault) = getSeries(state, market);
     if (isFault(fault)) return (accrued, underlying, expiry, fault);
-    if (!hasStatus(accrued, SeriesStatus.ACTIVE)) {
-        return (accrued, underlying, expiry, Fault.INACTIVE);
-    }
+    if (!isTrading(accrued)) return (accrued, underlying, expiry, Fault.INACTIVE);
     (underlying, fault) = getUnderlying(state, accrued.underlying);
     if (isFault(fault)) return (accrued, underlying, expiry, fault);
     (expiry,, fault) = getExpiryOf(state, accrued);
@@ -389,13 +395,14 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
         int256 bought = fill.makerIsBuy ? int256(fill.lots) : -int256(fill.lots);
         // Within 2^94.
         int256 paid = int256(price) * bought;
+        bool isClosing = hasStatus(series, SeriesStatus.CLOSING);
         (trade.makerAfter, fault) = computeAccountAfter(
             trade.maker,
             fill.market,
             bought,
             -paid - makerFee,
             series,
-            trade.makerSlot.order.reduceOnly
+            trade.makerSlot.order.reduceOnly || isClosing
         );
         if (isFault(fault)) return fault;
         (trade.takerAfter, fault) = computeAccountAfter(
@@ -404,7 +411,7 @@ function _settle(State memory state, Fill memory fill, Trade memory trade)
             -bought,
             paid - takerFee,
             series,
-            trade.takerSlot.order.reduceOnly
+            trade.takerSlot.order.reduceOnly || isClosing
         );
         if (isFault(fault)) return fault;
         (openInterest, fault) = computeOpenInterest(

@@ -20,7 +20,8 @@ enum SeriesKind {
 enum SeriesStatus {
     INACTIVE,
     ACTIVE,
-    SETTLED // Expired: the mark is what a lot pays, and positions turn into cash when they are touched.
+    SETTLED, // Expired: the mark is what a lot pays, and positions turn into cash when they are touched.
+    CLOSING // Trades, but every fill must reduce the positions of both sides.
 }
 
 /// @dev How long an order lives.

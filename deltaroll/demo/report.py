@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from deltaroll.cli import to_money
+from deltaroll.amounts import to_money
 from deltaroll.demo.measure import compute_calldata_gas, measure_chunks
 from deltaroll.demo.story import Score
 from deltaroll.demo.venue import Venue

@@ -23,6 +23,7 @@ from deltaroll.protocol.fill import (
     compute_fees,
     compute_position_size,
     compute_slot,
+    is_trading,
     is_within_fill_band,
     validate_lifetime,
     validate_order,
@@ -108,10 +109,18 @@ def compute_reducible(account: Account, market: MarketId, is_buy: bool) -> int:
     return max(0, -size if is_buy else size)
 
 
+def must_reduce(state: State, order: Order) -> bool:
+    """Return whether an order may only reduce a position: it says so, or its series is closing."""
+    if order.reduce_only:
+        return True
+    series = state.markets.get(order.market)
+    return isinstance(series, Series) and series.status == SeriesStatus.CLOSING
+
+
 def compute_fillable(state: State, resting: RestingOrder) -> int:
     """Return how many lots of an order may trade now."""
     order = resting.order
-    if not order.reduce_only:
+    if not must_reduce(state, order):
         return resting.remaining
     account = get_holder(state, resting.account)
     return min(resting.remaining, compute_reducible(account, order.market, order.is_buy))
@@ -187,7 +196,7 @@ def validate_market(state: State, market: MarketId) -> Market:
     found = get_market(state, market)
     series, underlying, expiry = found
     clock = state.globals.clock
-    if series.status != SeriesStatus.ACTIVE:
+    if not is_trading(series):
         raise TransitionFault(Fault.INACTIVE)
     if series.kind != SeriesKind.PERPETUAL and expiry is not None and clock >= expiry.time:
         raise TransitionFault(Fault.INACTIVE)
@@ -229,7 +238,7 @@ def validate_admission(
         raise TransitionFault(Fault.ORDER_NONCE)
     if order.post_only and order.time_in_force != TimeInForce.GTC:
         raise TransitionFault(Fault.TIME_IN_FORCE)
-    if order.reduce_only and compute_reducible(account, order.market, order.is_buy) == 0:
+    if must_reduce(state, order) and compute_reducible(account, order.market, order.is_buy) == 0:
         raise TransitionFault(Fault.REDUCE_ONLY)
     return account
 
@@ -273,9 +282,9 @@ def validate_trade(state: State, resting: RestingOrder, lots: int, price: int, f
         account = process_realise(state, resting.account, get_holder(state, resting.account))
         notional = price * lots
         cash = (-notional if order.is_buy else notional) - fee
-        after = compute_account_after(
-            account, order.market, lots if order.is_buy else -lots, cash, series, order.reduce_only
-        )
+        change = lots if order.is_buy else -lots
+        reduces = must_reduce(state, order)
+        after = compute_account_after(account, order.market, change, cash, series, reduces)
         validate_margin(state, account, after, clock)
     finally:
         state.rollback()

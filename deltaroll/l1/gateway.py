@@ -23,12 +23,17 @@ from eth_utils.conversions import to_bytes
 
 from deltaroll.l1.calldata import decode_chunks
 from deltaroll.l1.commitments import HEADER_ABI, compute_chunk_tree
-from deltaroll.l1.nodes import L1Error, Node, NodePool
+from deltaroll.l1.nodes import L1Error, Node, NodePool, request
 from deltaroll.l1.types import (
+    AccountEscaped,
     BatchRemoved,
     BatchSubmitted,
     BlockRef,
+    DepositRefunded,
+    EscapeOpened,
+    EscapePaid,
     Header,
+    InboxFrozen,
     L1Event,
     MessageQueued,
     PostedChunk,
@@ -36,7 +41,7 @@ from deltaroll.l1.types import (
 )
 from deltaroll.protocol.eip712 import compute_domain_separator
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
-from deltaroll.protocol.types import Address, Message, Timestamp
+from deltaroll.protocol.types import AccountId, Address, Message, Timestamp
 
 BATCH_INPUT_ABI = (
     f"({HEADER_ABI},uint64,bytes32,uint64,(uint8,address,uint64,bytes32),(bytes,bytes,bytes32)[])"
@@ -45,6 +50,11 @@ SUBMIT_BATCH_SELECTOR = keccak(f"submitBatch({BATCH_INPUT_ABI})".encode())[:4]
 MESSAGE_QUEUED_TOPIC = keccak(b"MessageQueued(uint64,uint8,address,uint64,bytes,bytes32)")
 BATCH_SUBMITTED_TOPIC = keccak(f"BatchSubmitted(uint64,bytes32,{HEADER_ABI})".encode())
 BATCH_REMOVED_TOPIC = keccak(b"BatchRemoved(uint64,bytes32,uint8,address)")
+INBOX_FROZEN_TOPIC = keccak(b"InboxFrozen()")
+ESCAPE_OPENED_TOPIC = keccak(b"Opened(bytes32,uint64,uint128,uint256)")
+ESCAPED_TOPIC = keccak(b"Escaped(uint32,address,uint96)")
+ESCAPE_PAID_TOPIC = keccak(b"EscapePaid(uint32,address,uint256)")
+DEPOSIT_REFUNDED_TOPIC = keccak(b"DepositRefunded(uint64,address,uint128)")
 PROPOSER_FIELD = 12
 LOG_RANGE = 5_000
 """Blocks asked for at once: many providers refuse more."""
@@ -56,6 +66,7 @@ NO_SUCH_BLOCK = ("not found", "unknown block", "not available", "not supported")
 SELECTOR = re.compile("0x([0-9a-f]{8})")
 HEAD_HASH_CALL = keccak(b"headHeaderHash()")[:4]
 QUEUE_COUNT_CALL = keccak(b"queueCount()")[:4]
+IS_FROZEN_CALL = keccak(b"isFrozen()")[:4]
 QUEUE_HASH_CALL = keccak(b"queueHash(uint64)")[:4]
 
 __all__ = ["Contracts", "ContradictionError", "Gateway", "L1Error", "MissingBlockError"]
@@ -101,11 +112,27 @@ class Gateway:
         )
         self._inbox = contracts.inbox.address.lower()
         self._bridge = contracts.bridge.address.lower()
+        self._escape_hatch = contracts.escape_hatch.address.lower()
 
     @cached_property
     def challenge_window(self) -> int:
         """Seconds from a batch to its settlement."""
         return int(self.contracts.inbox.challengeWindow())
+
+    @cached_property
+    def proposer_delay(self) -> int:
+        """Seconds without a batch after which anyone with a bond may propose."""
+        return int(self.contracts.inbox.proposerDelay())
+
+    @cached_property
+    def freeze_delay(self) -> int:
+        """Seconds without a batch, with a message waiting, after which anyone may freeze."""
+        return int(self.contracts.escape_hatch.freezeDelay())
+
+    @cached_property
+    def oracle_delay(self) -> int:
+        """Seconds without a price after which anyone may freeze."""
+        return int(self.contracts.escape_hatch.oracleDelay())
 
     def get_block(self, block: int | str) -> BlockRef:
         """Return a block by number or tag.
@@ -164,6 +191,7 @@ class Gateway:
             self.call_at(block, self._inbox, HEAD_HASH_CALL),
             count,
             self.call_at(block, self._bridge, last) if count else ZERO_HASH,
+            any(self.call_at(block, self._inbox, IS_FROZEN_CALL)),
         )
 
     def explain(self, text: str) -> str:
@@ -191,26 +219,13 @@ class Gateway:
             for answer in answers
         )
 
+    def get_base_fee(self) -> int:
+        """Return the base fee of the newest block, wei per gas."""
+        return _to_int(self._request("eth_getBlockByNumber", ["latest", False])["baseFeePerGas"])
+
     def get_events(self, first: int, last: int) -> list[L1Event]:
         """Return the rollup's events in blocks first..last, in the order in which they happened."""
-        events: list[L1Event] = []
-        for start in range(first, last + 1, LOG_RANGE):
-            stop = min(start + LOG_RANGE - 1, last)
-            logs = self._request(
-                "eth_getLogs",
-                [
-                    {
-                        "address": [self._inbox, self._bridge],
-                        "fromBlock": hex(start),
-                        "toBlock": hex(stop),
-                    }
-                ],
-            )
-            with _reading("eth_getLogs"):
-                events.extend(
-                    event for log in logs if (event := _decode_log(log, self._bridge)) is not None
-                )
-        return events
+        return get_events(self.nodes, self._inbox, self._bridge, self._escape_hatch, first, last)
 
     def get_chunks(self, submitted: BatchSubmitted) -> tuple[PostedChunk, ...]:
         """Return a batch's chunks from the calldata of the transaction that posted it; a node that
@@ -257,6 +272,34 @@ def _reading(method: str) -> Iterator[None]:
         raise L1Error(f"L1: {method}: an answer of another form: {problem!r}") from problem
 
 
+def get_logs(
+    node: Node, addresses: Sequence[str], first: int, last: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the raw logs of some contracts in blocks first..last, in order.
+
+    Raises
+    ------
+    L1Error
+        When the node does not answer.
+    """
+    for start in range(first, last + 1, LOG_RANGE):
+        stop = min(start + LOG_RANGE - 1, last)
+        bounds = {"fromBlock": hex(start), "toBlock": hex(stop)}
+        yield from request(node, "eth_getLogs", [{"address": list(addresses), **bounds}])
+
+
+def get_events(
+    node: Node, inbox: str, bridge: str, escape_hatch: str, first: int, last: int
+) -> list[L1Event]:
+    """Return a rollup's events in blocks first..last, in the order in which they happened; raises
+    like `get_logs`.
+    """
+    with _reading("eth_getLogs"):
+        logs = get_logs(node, (inbox, bridge, escape_hatch), first, last)
+        events = (_decode_log(log, bridge.lower(), escape_hatch.lower()) for log in logs)
+        return [event for event in events if event is not None]
+
+
 def _to_int(value: Any) -> int:
     return value if isinstance(value, int) else int(value, 16)
 
@@ -271,23 +314,54 @@ def _to_header(fields: Sequence[Any]) -> Header:
     return Header(*values)
 
 
-def _decode_log(log: Any, bridge: str) -> L1Event | None:
+def _decode_log(log: Any, bridge: str, escape_hatch: str) -> L1Event | None:
+    block = _to_int(log["blockNumber"])
     topics = [_to_bytes(topic) for topic in log["topics"]]
     data = _to_bytes(log["data"])
-    block = _to_int(log["blockNumber"])
-    is_bridge = str(log["address"]).lower() == bridge
-    if is_bridge and topics[0] == MESSAGE_QUEUED_TOPIC:
-        time, body, queue_hash = decode(["uint64", "bytes", "bytes32"], data)
-        message = Message(
-            int.from_bytes(topics[2], "big"), Address(topics[3][12:]), Timestamp(time), body
-        )
-        return MessageQueued(block, int.from_bytes(topics[1], "big"), message, queue_hash)
-    if not is_bridge and topics[0] == BATCH_SUBMITTED_TOPIC:
+    source = str(log["address"]).lower()
+    if source == bridge:
+        return _decode_bridge_log(block, topics, data)
+    if source == escape_hatch:
+        return _decode_escape_log(block, topics, data)
+    transaction = "0x" + _to_bytes(log["transactionHash"]).hex()
+    return _decode_inbox_log(block, topics, data, transaction)
+
+
+def _decode_bridge_log(block: int, topics: Sequence[bytes], data: bytes) -> L1Event | None:
+    if topics[0] != MESSAGE_QUEUED_TOPIC:
+        return None
+    time, body, queue_hash = decode(["uint64", "bytes", "bytes32"], data)
+    message = Message(_from_topic(topics[2]), Address(topics[3][12:]), Timestamp(time), body)
+    return MessageQueued(block, _from_topic(topics[1]), message, queue_hash)
+
+
+def _decode_inbox_log(
+    block: int, topics: Sequence[bytes], data: bytes, transaction: str
+) -> L1Event | None:
+    if topics[0] == BATCH_SUBMITTED_TOPIC:
         (fields,) = decode([HEADER_ABI], data)
-        transaction = "0x" + _to_bytes(log["transactionHash"]).hex()
         return BatchSubmitted(block, transaction, topics[2], _to_header(fields))
-    if not is_bridge and topics[0] == BATCH_REMOVED_TOPIC:
+    if topics[0] == BATCH_REMOVED_TOPIC:
         (fault,) = decode(["uint8"], data)
         challenger = Address(topics[3][12:])
-        return BatchRemoved(block, int.from_bytes(topics[1], "big"), topics[2], fault, challenger)
-    return None
+        return BatchRemoved(block, _from_topic(topics[1]), topics[2], fault, challenger)
+    return InboxFrozen(block) if topics[0] == INBOX_FROZEN_TOPIC else None
+
+
+def _decode_escape_log(block: int, topics: Sequence[bytes], data: bytes) -> L1Event | None:
+    if topics[0] == ESCAPE_OPENED_TOPIC:
+        batch, available, closes_at = decode(["uint64", "uint128", "uint256"], data)
+        return EscapeOpened(block, topics[1], batch, available, closes_at)
+    if topics[0] not in (ESCAPED_TOPIC, ESCAPE_PAID_TOPIC, DEPOSIT_REFUNDED_TOPIC):
+        return None
+    (amount,) = decode(["uint256"], data)
+    subject, whom = _from_topic(topics[1]), Address(topics[2][12:])
+    if topics[0] == ESCAPED_TOPIC:
+        return AccountEscaped(block, AccountId(subject), whom, amount)
+    if topics[0] == ESCAPE_PAID_TOPIC:
+        return EscapePaid(block, AccountId(subject), whom, amount)
+    return DepositRefunded(block, subject, whom, amount)
+
+
+def _from_topic(topic: bytes) -> int:
+    return int.from_bytes(topic, "big")

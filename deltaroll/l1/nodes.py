@@ -82,6 +82,10 @@ class NodePool:
         self.nodes = tuple(nodes)
         self._current = 0
 
+    def make_request(self, rpc: str, parameters: Iterable[Any] | None = None) -> Any:
+        """Return what `request` does: a pool is a node."""
+        return self.request(rpc, list(parameters or ()))
+
     def request(self, method: str, parameters: list[Any]) -> Any:
         """Return an answer of the first node that has one.
 

@@ -43,6 +43,10 @@ class Registry(msgspec.Struct, frozen=True):
     block: int
     """The first block that any of it is in."""
     contracts: dict[str, ContractEntry]
+    venue: str
+    """Name that its addresses follow from, with the deployer's address and the factory's."""
+    deployer: str
+    factory: str
 
     def get_address(self, name: str) -> str:
         """Return a contract's address; RegistryError when the deployment has no such contract."""
@@ -66,6 +70,20 @@ def write_registry(path: Path, registry: Registry) -> None:
     temporary.replace(path)
 
 
+def decode_registry(path: Path) -> Registry:
+    """Return what is written in a file, maybe of a deployment that is not complete.
+
+    Raises
+    ------
+    RegistryError
+        When it is malformed.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Registry)
+    except msgspec.DecodeError as problem:
+        raise RegistryError(f"registry: {path}: {problem}") from problem
+
+
 def read_registry(path: Path, chain_id: int) -> Registry:
     """Return the registry in a file.
 
@@ -76,10 +94,7 @@ def read_registry(path: Path, chain_id: int) -> Registry:
     """
     if not path.is_file():
         raise RegistryError(f"registry: {path} does not exist: deploy first")
-    try:
-        registry = msgspec.json.decode(path.read_bytes(), type=Registry)
-    except msgspec.DecodeError as problem:
-        raise RegistryError(f"registry: {path}: {problem}") from problem
+    registry = decode_registry(path)
     missing = [name for name in CONTRACTS if name not in registry.contracts]
     if missing:
         raise RegistryError(f"registry: {path}: contracts missing: {', '.join(missing)}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from deltaroll.protocol.types import Address, Message
+from deltaroll.protocol.types import AccountId, Address, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,70 @@ class Tally:
     queue_count: int
     queue_hash: bytes
     """The accumulator after the last message, zero before the first."""
+    is_frozen: bool = False
 
 
-L1Event = MessageQueued | BatchSubmitted | BatchRemoved
+@dataclass(frozen=True, slots=True)
+class InboxFrozen:
+    """The rollup takes no batch and no message any more."""
+
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class EscapeOpened:
+    """The final state is fixed; accounts may be proven."""
+
+    block: int
+    final_root: bytes
+    batch: int
+    available: int
+    """What there is for the accounts, collateral units."""
+    closes_at: int
+    """When payment starts, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEscaped:
+    """An account's equity was registered."""
+
+    block: int
+    account: AccountId
+    owner: Address
+    amount: int
+    """Collateral units."""
+
+
+@dataclass(frozen=True, slots=True)
+class EscapePaid:
+    """A registered claim was paid."""
+
+    block: int
+    account: AccountId
+    recipient: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class DepositRefunded:
+    """A deposit that the final state does not include went back."""
+
+    block: int
+    index: int
+    recipient: Address
+    amount: int
+
+
+L1Event = (
+    MessageQueued
+    | BatchSubmitted
+    | BatchRemoved
+    | InboxFrozen
+    | EscapeOpened
+    | AccountEscaped
+    | EscapePaid
+    | DepositRefunded
+)
 
 
 class Stage(Enum):

@@ -18,7 +18,9 @@ class Audit:
     exits: int
     """Created and not claimed."""
     unprocessed: int
-    """Deposits in the queue."""
+    """Deposits in the queue that have not gone back."""
+    paid: int
+    """To accounts of a frozen rollup: out of equity, insurance fund and fee pool."""
     vault: int
     deposited: int
     """Ever consumed by the rollup."""
@@ -30,7 +32,8 @@ class Audit:
     @property
     def liabilities(self) -> int:
         """What the vault must be able to pay."""
-        return self.equity + self.insurance + self.fee_pool + self.exits + self.unprocessed
+        held = self.equity + self.insurance + self.fee_pool
+        return held - self.paid + self.exits + self.unprocessed
 
     @property
     def is_conserved(self) -> bool:
@@ -51,13 +54,18 @@ def compute_audit(follower: Follower) -> Audit:
     """Return the ledger of a follower's state against the vault on L1."""
     state = follower.state
     contracts = follower.gateway.contracts
+    closing = follower.closing
+    refunded = {} if closing is None else closing.refunded
+    payments = () if closing is None else closing.paid.values()
     claimed = sum(
         leaf.amount for index, leaf in enumerate(state.exits) if contracts.bridge.isClaimed(index)
     )
     unprocessed = sum(
         int.from_bytes(message.body[24:40], "big")
         for index, message in state.messages.items()
-        if index >= state.globals.queue_index and message.kind == MessageKind.DEPOSIT
+        if index >= state.globals.queue_index
+        and message.kind == MessageKind.DEPOSIT
+        and index not in refunded
     )
     return Audit(
         equity=compute_equity(state),
@@ -65,6 +73,7 @@ def compute_audit(follower: Follower) -> Audit:
         fee_pool=state.globals.fee_pool,
         exits=state.globals.withdrawn - claimed,
         unprocessed=unprocessed,
+        paid=sum(event.amount for event in payments),
         vault=contracts.token.balanceOf(contracts.vault),
         deposited=state.globals.deposited,
         withdrawn=state.globals.withdrawn,

@@ -175,7 +175,8 @@ class Batcher:
         Raises
         ------
         BatcherError
-            When the head is fraudulent (it must be removed first), or a chunk is wrong.
+            When the rollup is frozen, the head is fraudulent (it must be removed first), or a chunk
+            is wrong.
         L1Error
             When the view is not one to act upon, or L1 would refuse the batch as of now.
         """
@@ -185,6 +186,9 @@ class Batcher:
         self.sender.tick(head)
         if self.blocked is not None:
             raise L1Error(f"nothing is posted: {self.blocked}")
+        if self.follower.closing is not None:
+            block = self.follower.closing.block
+            raise BatcherError(f"the rollup is frozen since block {block}: it takes no batch")
         if self.follower.fraud is not None:
             raise BatcherError("the head is fraudulent: it has to be removed first")
         first = self.find_next_chunk()

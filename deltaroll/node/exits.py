@@ -58,17 +58,35 @@ def find_exit(follower: Follower, recipient: Address, amount: int | None = None)
         if index >= settled.globals.exit_count:
             waiting += 1
             continue
-        return ExitClaim(
-            to_header_tuple(settled.submitted.header),
-            encode_globals(settled.globals),
-            index,
-            recipient,
-            leaf.amount,
-            compute_branch(follower, index, settled.globals.exit_count),
-        )
+        return prove_exit(follower, index)
     if waiting != 0:
         raise ExitError(
             f"exit: {waiting} for 0x{recipient.hex()} not settled yet: "
             f"the newest settled batch is {settled.submitted.header.index}"
         )
     raise ExitError(f"exit: none unclaimed for 0x{recipient.hex()}")
+
+
+def prove_exit(follower: Follower, index: int) -> ExitClaim:
+    """Return the claim of an exit, proven in the newest batch that has settled.
+
+    Raises
+    ------
+    ExitError
+        When the exit is not in it.
+    """
+    settled = follower.find_newest()[Stage.SETTLED]
+    if index >= settled.globals.exit_count:
+        raise ExitError(
+            f"exit: {index} is not settled yet: the newest settled batch is "
+            f"{settled.submitted.header.index}"
+        )
+    leaf = follower.state.exits[index]
+    return ExitClaim(
+        to_header_tuple(settled.submitted.header),
+        encode_globals(settled.globals),
+        index,
+        leaf.recipient,
+        leaf.amount,
+        compute_branch(follower, index, settled.globals.exit_count),
+    )

@@ -7,7 +7,7 @@ common prefix and deriving from there.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic, time
 
 import structlog
@@ -15,9 +15,14 @@ import structlog
 from deltaroll.l1.commitments import compute_header_hash, compute_queue_hash
 from deltaroll.l1.gateway import ContradictionError, Gateway, L1Error, MissingBlockError
 from deltaroll.l1.types import (
+    AccountEscaped,
     BatchRemoved,
     BatchSubmitted,
     BlockRef,
+    DepositRefunded,
+    EscapeOpened,
+    EscapePaid,
+    InboxFrozen,
     L1Event,
     MessageQueued,
     PostedChunk,
@@ -30,7 +35,7 @@ from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.signatures import compute_bad_signature
 from deltaroll.protocol.state import State, compute_state_root
 from deltaroll.protocol.transition import compute_fault, process_chunk
-from deltaroll.protocol.types import Context, Globals, Timestamp
+from deltaroll.protocol.types import AccountId, Context, Globals, Timestamp
 from deltaroll.protocol.witness import encode_signature_witness, encode_witness
 
 log = structlog.get_logger(__name__)
@@ -71,6 +76,48 @@ class Fraud:
     witness: bytes
 
 
+@dataclass(slots=True)
+class Closing:
+    """How far a frozen rollup has got."""
+
+    block: int
+    """Of L1, in which it was frozen."""
+    opened: EscapeOpened | None = None
+    """None until the final state is fixed."""
+    escaped: dict[AccountId, AccountEscaped] = field(default_factory=dict)
+    """Claims registered."""
+    paid: dict[AccountId, EscapePaid] = field(default_factory=dict)
+    refunded: dict[int, DepositRefunded] = field(default_factory=dict)
+    """By place in the queue."""
+
+
+def compute_closing(events: Sequence[L1Event]) -> Closing | None:
+    """Return how far the closing has got after `events`; None while the rollup lives.
+
+    Raises
+    ------
+    ContradictionError
+        When something is said of a closing before it began.
+    """
+    closing: Closing | None = None
+    for event in events:
+        if isinstance(event, InboxFrozen):
+            closing = Closing(event.block)
+        elif isinstance(event, MessageQueued | BatchSubmitted | BatchRemoved):
+            continue
+        elif closing is None:
+            raise ContradictionError(f"L1: {type(event).__name__} before the rollup was frozen")
+        elif isinstance(event, EscapeOpened):
+            closing.opened = event
+        elif isinstance(event, AccountEscaped):
+            closing.escaped[event.account] = event
+        elif isinstance(event, EscapePaid):
+            closing.paid[event.account] = event
+        else:
+            closing.refunded[event.index] = event
+    return closing
+
+
 def compute_chain(events: Sequence[L1Event]) -> list[BatchSubmitted]:
     """Return the batches that count after `events`, genesis first.
 
@@ -95,7 +142,7 @@ def compute_chain(events: Sequence[L1Event]) -> list[BatchSubmitted]:
                 ):
                     raise ContradictionError(f"L1: batch {event.index} removed of {len(chain)}")
                 del chain[event.index :]
-            case MessageQueued():
+            case _:
                 pass
     return chain
 
@@ -199,6 +246,11 @@ class Follower:
         self.chain: list[Derived] = []
         """Genesis first; each has one open group of changes in `state`, the genesis apart."""
         self.fraud: Fraud | None = None
+        self.posted: list[BatchSubmitted] = []
+        """All batches that count on L1, also a fraud and what was built on it."""
+        self.last_removal: BatchRemoved | None = None
+        self.closing: Closing | None = None
+        """None while the rollup lives."""
         self.head: BlockRef | None = None
         """The L1 block up to which events have been read."""
         self.behind: str | None = "L1 has not been looked at"
@@ -253,11 +305,19 @@ class Follower:
         self._forget_reorganised(head)
         if self.head != head or self._seen[-1:] != [head]:
             self._read(head)
+        target = compute_chain(self._events)
         try:
-            self._follow(compute_chain(self._events))
+            self._follow(target)
         except ContradictionError:
             self._distrust(self.chain[-1].submitted.block if self.chain else -1)
             raise
+        closing = compute_closing(self._events)
+        if closing is not None and self.closing is None:
+            log.warning("rollup_frozen", block=closing.block)
+        self.posted = target
+        removals = (event for event in reversed(self._events) if isinstance(event, BatchRemoved))
+        self.last_removal = next(removals, None)
+        self.closing = closing
         self.head = head
         return head
 
@@ -268,7 +328,10 @@ class Follower:
         try:
             chain = compute_chain(events)
             queue = compute_queue(events, self.queue)
-            validate_tally(chain, queue, self.gateway.get_tally(head))
+            tally = self.gateway.get_tally(head)
+            validate_tally(chain, queue, tally)
+            if tally.is_frozen != (compute_closing(events) is not None):
+                raise ContradictionError("L1: the events do not say whether the inbox is frozen")
         except ContradictionError:
             # What was seen before has added up; twice in a row, and that is in doubt too.
             self._contradictions += 1

@@ -30,6 +30,7 @@ from deltaroll.protocol.types import (
     Liquidate,
     MarketId,
     Observation,
+    Observe,
     Order,
     Series,
     SeriesKind,
@@ -222,80 +223,23 @@ def handle_request(sequencer: Sequencer, request: Request) -> Receipt:
     """Pass a request to the sequencer; RejectedError when it is refused."""
     match request:
         case OrderRequest():
-            order = Order(
-                MarketId(request.market),
-                request.is_buy,
-                request.price,
-                request.size,
-                request.nonce,
-                request.epoch,
-                Timestamp(request.expiry),
-                request.time_in_force,
-                request.post_only,
-                request.reduce_only,
-            )
             return sequencer.submit_order(
                 AccountId(request.account),
                 SlotId(request.slot),
-                order,
+                to_order(request),
                 _from_hex(request.signature),
             )
-        case TransferRequest():
-            transfer = Transfer(
-                AccountId(request.sender),
-                AccountId(request.recipient),
-                request.amount,
-                request.nonce,
-            )
-            return sequencer.submit_action(transfer, _from_hex(request.signature))
-        case WithdrawRequest():
-            withdraw = Withdraw(
-                AccountId(request.account),
-                Address(_from_hex(request.recipient)),
-                request.amount,
-                request.nonce,
-            )
-            return sequencer.submit_action(withdraw, _from_hex(request.signature))
-        case KeyRequest():
-            change = SetTradingKey(
-                AccountId(request.account),
-                Address(_from_hex(request.key)),
-                Timestamp(request.expiry),
-                request.nonce,
-            )
-            return sequencer.submit_action(change, _from_hex(request.signature))
+        case TransferRequest() | WithdrawRequest() | KeyRequest() | LiquidateRequest():
+            action = to_action(request)
+            signature = _from_hex(request.signature)
+            if isinstance(action, Liquidate):
+                return sequencer.liquidate(action, signature)
+            return sequencer.submit_action(action, signature)
         case ObserveRequest():
-            observations = tuple(
-                Observation(entry.signer, entry.price, Timestamp(entry.time))
-                for entry in request.prices
-            )
-            signatures = tuple(_from_hex(entry.signature) for entry in request.prices)
-            return sequencer.observe(MarketId(request.market), observations, signatures)
+            observe, signatures = to_observe(request)
+            return sequencer.observe(observe.market, observe.observations, signatures)
         case SurfaceRequest():
-            surface = Surface(
-                MarketId(request.market),
-                compute_bitmap([entry.signer for entry in request.signatures]),
-                request.ratio,
-                request.rate,
-                request.a,
-                request.b,
-                request.rho,
-                request.m,
-                request.sigma,
-                Timestamp(request.time),
-            )
-            return sequencer.surface(
-                surface, tuple(_from_hex(entry.signature) for entry in request.signatures)
-            )
-        case LiquidateRequest():
-            liquidate = Liquidate(
-                AccountId(request.account),
-                AccountId(request.target),
-                request.share,
-                request.reward,
-                request.nonce,
-            )
-            return sequencer.liquidate(liquidate, _from_hex(request.signature))
+            return sequencer.surface(*to_surface(request))
         case MarkRequest():
             validate_mark_due(sequencer.state, request)
             return poke(sequencer, Kind.MARK, request.market, request.count)
@@ -311,6 +255,90 @@ def handle_request(sequencer: Sequencer, request: Request) -> Receipt:
         case SocialiseRequest():
             validate_range("account", request.account, 0, ACCOUNT_DEPTH)
             return poke(sequencer, Kind.SOCIALISE, request.account)
+
+
+def to_order(request: OrderRequest) -> Order:
+    """Return the order of a request."""
+    return Order(
+        MarketId(request.market),
+        request.is_buy,
+        request.price,
+        request.size,
+        request.nonce,
+        request.epoch,
+        Timestamp(request.expiry),
+        request.time_in_force,
+        request.post_only,
+        request.reduce_only,
+    )
+
+
+def to_action(
+    request: TransferRequest | WithdrawRequest | KeyRequest | LiquidateRequest,
+) -> Transfer | Withdraw | SetTradingKey | Liquidate:
+    """Return what an account signs with a request."""
+    match request:
+        case TransferRequest():
+            return Transfer(
+                AccountId(request.sender),
+                AccountId(request.recipient),
+                request.amount,
+                request.nonce,
+            )
+        case WithdrawRequest():
+            return Withdraw(
+                AccountId(request.account),
+                Address(_from_hex(request.recipient)),
+                request.amount,
+                request.nonce,
+            )
+        case KeyRequest():
+            return SetTradingKey(
+                AccountId(request.account),
+                Address(_from_hex(request.key)),
+                Timestamp(request.expiry),
+                request.nonce,
+            )
+        case LiquidateRequest():
+            return Liquidate(
+                AccountId(request.account),
+                AccountId(request.target),
+                request.share,
+                request.reward,
+                request.nonce,
+            )
+
+
+def to_observe(request: ObserveRequest) -> tuple[Observe, tuple[bytes, ...]]:
+    """Return the prices of a request, and their signatures."""
+    observations = tuple(
+        Observation(entry.signer, entry.price, Timestamp(entry.time)) for entry in request.prices
+    )
+    signatures = tuple(_from_hex(entry.signature) for entry in request.prices)
+    return Observe(MarketId(request.market), observations), signatures
+
+
+def to_surface(request: SurfaceRequest) -> tuple[Surface, tuple[bytes, ...]]:
+    """Return the surface of a request, and its signatures.
+
+    Raises
+    ------
+    RejectedError
+        When the members do not ascend.
+    """
+    surface = Surface(
+        MarketId(request.market),
+        compute_bitmap([entry.signer for entry in request.signatures]),
+        request.ratio,
+        request.rate,
+        request.a,
+        request.b,
+        request.rho,
+        request.m,
+        request.sigma,
+        Timestamp(request.time),
+    )
+    return surface, tuple(_from_hex(entry.signature) for entry in request.signatures)
 
 
 def poke(sequencer: Sequencer, kind: Kind, subject: int, detail: int = 0) -> Receipt:

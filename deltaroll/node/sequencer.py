@@ -283,8 +283,14 @@ def to_poke(entry: PokeEntry) -> Transaction:
 class Sequencer:
     """One rollup's sequencer, single-threaded: the caller serialises."""
 
-    def __init__(self, store: Store, domain: bytes) -> None:
+    def __init__(self, store: Store, domain: bytes, state: State | None = None) -> None:
         """Open on a store; what its log holds is replayed first.
+
+        Parameters
+        ----------
+        state
+            To start from in place of the genesis; taken over. The log does not have it, so the
+            store has to be new, and is good for nothing once the process has ended.
 
         Raises
         ------
@@ -294,11 +300,11 @@ class Sequencer:
         self.store = store
         self.domain = domain
         self._replaying = False
-        self._reset()
+        self._reset(State() if state is None else state)
         self._replay()
 
-    def _reset(self) -> None:
-        self.state = State()
+    def _reset(self, state: State) -> None:
+        self.state = state
         self._builder = ChunkBuilder(self.state, self.domain, self._on_seal)
         self.engine = MatchingEngine(self._builder)
         self._sequence = 0
@@ -543,14 +549,14 @@ class Sequencer:
         self.store.flush()
         at = self._sealed_in[base.chunk - 1] if base.chunk else -1
         undone: list[Applied] = []
-        self._reset()
+        self._reset(State())
         self._replay(on_applied=undone.append)
         entry = RebaseEntry(
             base.chunk, at, list(base.levels), list(base.messages), list(base.adopted)
         )
         sequence = self.store.append(encode_entry(entry))
         self.store.rewind(sequence, base.chunk)
-        self._reset()
+        self._reset(State())
         self._replay(pending=(sequence, entry))
         return [one for one in undone if one.sequence >= at]
 

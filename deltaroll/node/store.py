@@ -164,6 +164,10 @@ class Store:
             (header_hash, batch, first, after),
         )
 
+    def record_head(self, header_hash: bytes, batch: int, after: int) -> None:
+        """Remember that chunks from `after` on follow a batch of somebody else."""
+        self.record_batch(header_hash, batch, after, after)
+
     def get_next_chunk(self, header_hash: bytes) -> int | None:
         """Return the first chunk after a batch; None when this store did not post that batch."""
         row = self._connection.execute(

@@ -39,6 +39,7 @@ from deltaroll.protocol.leaf import (
 from deltaroll.protocol.listing import MAX_STRIKES, create_expiry, create_series
 from deltaroll.protocol.state import (
     State,
+    charge,
     charge_module,
     get_committee,
     get_expiry,
@@ -66,6 +67,11 @@ from deltaroll.protocol.types import (
 HEAD_BYTES = 3
 EXPIRY_BODY_BYTES = 7
 SERIES_BODY_BYTES = 14
+CLOSING_BODY_BYTES = 2
+CLOSING_TAG = 0x50
+"""Of bodies that no leaf is made from."""
+MAX_CLOSING = 64
+"""Series that one body closes."""
 MAX_BAND = PPM
 """Bands, caps on funding and caps on option fees are at most 100 %."""
 MAX_FEE = 10_000
@@ -394,13 +400,17 @@ def process_configure_series(state: State, market: MarketId, body: bytes) -> Non
     Raises
     ------
     TransitionFault
-        NON_CANONICAL for a wrong length; OUT_OF_RANGE for an unknown kind or status;
+        NON_CANONICAL for a wrong length; OUT_OF_RANGE for an unknown kind or status, or SETTLED;
         UNKNOWN_MARKET when the underlying is missing, the id holds another type or the terms
         differ; INACTIVE when the series has settled; what `validate_terms` raises for a new one.
     """
     if len(body) != SERIES_BODY_BYTES:
         raise TransitionFault(Fault.NON_CANONICAL)
-    if body[0] > SeriesKind.PUT or body[1] > SeriesStatus.ACTIVE:
+    if (
+        body[0] > SeriesKind.PUT
+        or body[1] > SeriesStatus.CLOSING
+        or body[1] == SeriesStatus.SETTLED
+    ):
         raise TransitionFault(Fault.OUT_OF_RANGE)
     kind = SeriesKind(body[0])
     status = SeriesStatus(body[1])
@@ -426,13 +436,43 @@ def process_configure_series(state: State, market: MarketId, body: bytes) -> Non
     set_market(state, market, replace(leaf, status=status))
 
 
+def process_configure_closing(state: State, market: MarketId, body: bytes) -> None:
+    """Close `count` series with consecutive ids to new risk, or open them again: status (1), count
+    (1). CLOSING goes to those that are ACTIVE, ACTIVE to those that are CLOSING, and everything
+    else stays as it is, so nothing is listed, and nothing that was stopped for another reason
+    trades.
+
+    Raises
+    ------
+    TransitionFault
+        NON_CANONICAL for a wrong length; OUT_OF_RANGE for another status, for no series or too
+        many, and past the last id; OVERWEIGHT.
+    """
+    if len(body) != CLOSING_BODY_BYTES:
+        raise TransitionFault(Fault.NON_CANONICAL)
+    status, count = body
+    if (
+        status not in (SeriesStatus.CLOSING, SeriesStatus.ACTIVE)
+        or not 1 <= count <= MAX_CLOSING
+        or market + count > 1 << MARKET_DEPTH
+    ):
+        raise TransitionFault(Fault.OUT_OF_RANGE)
+    after = SeriesStatus(status)
+    before = SeriesStatus.CLOSING if after == SeriesStatus.ACTIVE else SeriesStatus.ACTIVE
+    charge(state, count * WEIGHT_CONFIGURE_WORD_GAS, 0)
+    for place in range(market, market + count):
+        series = touch_market(state, MarketId(place))
+        if isinstance(series, Series) and series.status == before:
+            set_market(state, MarketId(place), replace(series, status=after))
+
+
 def process_configure(state: State, body: bytes) -> None:
     """Apply a Configure message.
 
     Raises
     ------
     TransitionFault
-        OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the five processes above raise.
+        OVERWEIGHT, TRUNCATED, UNKNOWN_KIND, and what the six processes above raise.
     """
     # A new leaf is about as long as its body: touching the empty place did not pay for it.
     words = (len(body) + 31) // 32
@@ -452,6 +492,8 @@ def process_configure(state: State, body: bytes) -> None:
             process_configure_expiry(state, market, fields)
         case 0x4D:
             process_configure_series(state, market, fields)
+        case 0x50:
+            process_configure_closing(state, market, fields)
         case _:
             raise TransitionFault(Fault.UNKNOWN_KIND)
 
@@ -498,3 +540,8 @@ def encode_configure_series(
     """Return the Configure body that lists a series or changes its status."""
     fields = bytes((kind, status)) + underlying.to_bytes(2, "big") + expiry.to_bytes(2, "big")
     return encode_configure(SERIES_TAG, market, fields + strike.to_bytes(8, "big"))
+
+
+def encode_configure_closing(market: MarketId, status: SeriesStatus, count: int) -> bytes:
+    """Return the Configure body that closes series to new risk, or opens them again."""
+    return encode_configure(CLOSING_TAG, market, bytes((status, count)))

@@ -258,6 +258,11 @@ def validate_sides(
         raise TransitionFault(Fault.PRICE_BAND)
 
 
+def is_trading(series: Series) -> bool:
+    """Return whether fills in a series are possible at all: ACTIVE, or CLOSING."""
+    return series.status in (SeriesStatus.ACTIVE, SeriesStatus.CLOSING)
+
+
 def open_series(
     state: State, market: MarketId, clock: Timestamp
 ) -> tuple[Series, Underlying, Expiry | None]:
@@ -271,7 +276,7 @@ def open_series(
         STALE_MARK; OUT_OF_RANGE.
     """
     series = get_series(state, market)
-    if series.status != SeriesStatus.ACTIVE:
+    if not is_trading(series):
         raise TransitionFault(Fault.INACTIVE)
     underlying = get_underlying(state, series.underlying)
     expiry = get_expiry_of(state, series)
@@ -347,11 +352,14 @@ def process_fill(
     taker_fee += compute_data_fee(state, underlying.params, taker_bytes)
     bought = fill.lots if maker_is_buy else -fill.lots
     paid = price * bought
+    is_closing = series.status == SeriesStatus.CLOSING
+    maker_reduces = maker_slot.order.reduce_only or is_closing
+    taker_reduces = taker_slot.order.reduce_only or is_closing
     maker_after = compute_account_after(
-        maker, fill.market, bought, -paid - maker_fee, series, maker_slot.order.reduce_only
+        maker, fill.market, bought, -paid - maker_fee, series, maker_reduces
     )
     taker_after = compute_account_after(
-        taker, fill.market, -bought, paid - taker_fee, series, taker_slot.order.reduce_only
+        taker, fill.market, -bought, paid - taker_fee, series, taker_reduces
     )
     open_interest = compute_open_interest(
         series,

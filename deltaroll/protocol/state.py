@@ -218,6 +218,40 @@ class State:
         self._dirty_exits.update(range(self.globals.exit_count, len(self.exits)))
         del self.exits[self.globals.exit_count :]
 
+    def copy_before(self, groups: int) -> "State":
+        """Return the state as it was before the last `groups` open groups of changes, on its own.
+
+        The copy has no journal, and hashes everything with its first `compute_state_root`.
+        """
+        copy = State()
+        copy.accounts = dict(self.accounts)
+        copy.slots = {account: dict(slots) for account, slots in self.slots.items()}
+        copy.markets = dict(self.markets)
+        copy.messages = self.messages
+        copy.globals = self.globals
+        mark = len(self._journal)
+        if groups:
+            mark, copy.globals = self._marks[-groups]
+        for table, key, before, slots_of in reversed(self._journal[mark:]):
+            if slots_of is not None:
+                mirror: dict[int, object] = copy.slots[slots_of]  # type: ignore[assignment]
+            elif table is self.accounts:
+                mirror = copy.accounts  # type: ignore[assignment]
+            else:
+                mirror = copy.markets  # type: ignore[assignment]
+            if before is None:
+                del mirror[key]
+            else:
+                mirror[key] = before
+        copy.exits = self.exits[: copy.globals.exit_count]
+        copy._dirty_accounts.update(copy.accounts)
+        copy._dirty_markets.update(copy.markets)
+        copy._dirty_exits.update(range(len(copy.exits)))
+        copy._dirty_slots.update(
+            (account, slot) for account, slots in copy.slots.items() for slot in slots
+        )
+        return copy
+
     def _write(
         self, table: dict[int, object], key: int, value: object, slots_of: AccountId | None = None
     ) -> None:

@@ -39,6 +39,8 @@ class SeriesStatus(IntEnum):
     ACTIVE = 1
     SETTLED = 2
     """Expired: the mark is what a lot pays, and positions turn into cash when they are touched."""
+    CLOSING = 3
+    """Trades, but every fill must reduce the positions of both sides."""
 
 
 class TimeInForce(IntEnum):

@@ -34,6 +34,7 @@ from tests.protocol.proving import encode_call
 BOND = 10**19
 WINDOW = 7 * 86_400
 FORCED_DELAY = PROPOSER_DELAY = 12 * 3_600
+LIMIT, NO_LIMIT, NO_CAP = (200_000, 86_400, 86_400), (1_000_000, 86_400, 86_400), (0, 0, 0, 0)
 FREEZE_DELAY, ORACLE_DELAY, CLAIM_WINDOW = 7 * 86_400, 14 * 86_400, 30 * 86_400
 GENESIS_ROOT = keccak(text="genesis")
 ROOT = keccak(text="some state")
@@ -233,6 +234,7 @@ class L1(Chain):
         genesis_root: bytes = GENESIS_ROOT,
         real: bool = False,
         time: int = START,
+        limit: tuple[int, int, int] = NO_LIMIT,
     ) -> None:
         super().__init__(time)
         self.token = self.deploy(token)
@@ -248,8 +250,8 @@ class L1(Chain):
             transition = signature = self.deploy("MockVerifier")
         self.verifiers = (transition, signature)
         places = [self.next_address(DEPLOYER, offset) for offset in (1, 2, 3, 4)]
-        self.vault = self.deploy("MarginVault", self.token.address, places[0], places[3])
-        self.bridge = self.deploy("Bridge", self.vault.address, places[1], GOVERNOR)
+        self.vault = self.deploy("MarginVault", self.token.address, places[0], places[3], limit)
+        self.bridge = self.deploy("Bridge", self.vault.address, places[1], GOVERNOR, NO_CAP)
         self.parameters = (
             self.bridge.address,
             places[2],

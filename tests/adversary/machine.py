@@ -9,6 +9,9 @@ days pass, the base fee jumps, L1 forgets blocks. After every step:
 - bonds, rewards and the inbox's ether are what the moves say: no honest actor has lost one;
 - queue ranges of the batches on L1 join without gap or overlap, every message is served once.
 
+At the end nobody proposes any more, and everybody leaves: exits, deposits and equity are paid to
+the unit, and the vault keeps what nobody was owed.
+
 After a removal, however much it took along, an honest batch is accepted at once.
 """
 
@@ -38,6 +41,7 @@ from deltaroll.protocol.leaf import encode_globals
 from deltaroll.protocol.types import Address, SeriesStatus, Timestamp
 from tests.adversary.campaign import Effort, Ledger, Row
 from tests.adversary.machine_actors import compute_nonsense, forge, forge_root, prove_falsely
+from tests.adversary.machine_ending import leave
 from tests.adversary.machine_stage import HALF, Stage, open_stage
 from tests.adversary.machine_world import (
     CLAIMS,
@@ -100,6 +104,8 @@ class L1Machine(RuleBasedStateMachine):
             self.challenge(Random(0))
         self.world.check()
         self.world.audit()
+        if self.world.lab.follower.fraud is None:
+            leave(self.world, Random(len(self.world.moves)))
 
     # Users
 
@@ -136,7 +142,9 @@ class L1Machine(RuleBasedStateMachine):
                     body = len(data).to_bytes(2, "big") + data + b"".join(signed.signatures)
                 return Sent(bridge.force, (body,), owner, 0)
             case _:
-                status = random.choice([SeriesStatus.ACTIVE, SeriesStatus.INACTIVE])
+                status = random.choice(
+                    [SeriesStatus.ACTIVE, SeriesStatus.INACTIVE, SeriesStatus.CLOSING]
+                )
                 body = list_series(BTC_LAST, BTC, status)
                 return Sent(bridge.configure, (body,), venue.governor, 0)
 

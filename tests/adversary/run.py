@@ -26,9 +26,11 @@ ATTACKS = (
     "completeness",
     "symbolic",
     "machine",
+    "mutants",
     "soundness",
     "totality",
     "differential",
+    "escape",
     "catalogue",
 )
 """Modules beside this one, longest first. Each has a function `attack(effort)`."""

@@ -15,6 +15,7 @@ from tests.adversary.catalogue_rig import (
     FORCED_DELAY,
     GOVERNOR,
     L1,
+    NO_CAP,
     PROPOSER,
     PROPOSER_DELAY,
     RIVAL,
@@ -182,7 +183,7 @@ def test_n19_actions__after_the_end_or_in_between__refused(l1: L1) -> None:
 
 def test_n19_deployment__second_one_at_the_same_place__impossible(l1: L1) -> None:
     for name, arguments in (
-        ("Bridge", (l1.vault.address, l1.inbox.address, GOVERNOR)),
+        ("Bridge", (l1.vault.address, l1.inbox.address, GOVERNOR, NO_CAP)),
         ("RollupInbox", (l1.parameters,)),
         ("FraudProver", (l1.inbox.address, *(item.address for item in l1.verifiers))),
     ):

@@ -24,6 +24,7 @@ from tests.adversary.machine_actors import (
     forge_root,
     prove_falsely,
 )
+from tests.adversary.machine_ending import ENDINGS
 from tests.adversary.machine_stage import Stage, open_stage
 from tests.adversary.machine_world import (
     CLAIMS,
@@ -53,7 +54,7 @@ def world(stage: Stage) -> Iterator[World]:
 
 def test_play__scale_1__nothing_wrong(stage: Stage) -> None:
     rows = {row.name: row for row in play(stage, Effort(1, 1))}
-    assert set(rows) == {LIES, FALSE, HONEST, REORGS, CLAIMS, SUFFIX}
+    assert set(rows) == {LIES, FALSE, HONEST, REORGS, CLAIMS, SUFFIX, ENDINGS}
     for row in rows.values():
         assert (row.wrongly_accepted, row.wrongly_refused, row.notes) == (0, 0, ())
         assert row.attempts > 0

@@ -54,8 +54,8 @@ def bob(accounts):
 def deploy(deployer, sequencer, governor):
     """Deploy a rollup around a token."""
 
-    def deploy(token) -> Rollup:
-        return deploy_rollup(deployer, token, sequencer, governor)
+    def deploy(token, **options) -> Rollup:
+        return deploy_rollup(deployer, token, sequencer, governor, **options)
 
     return deploy
 

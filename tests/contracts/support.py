@@ -34,6 +34,10 @@ FREEZE_DELAY = 7 * 86_400
 ORACLE_DELAY = 14 * 86_400
 CLAIM_WINDOW = 30 * 86_400
 FORCED_PER_BATCH = 256
+LIMIT = (200_000, 86_400, 86_400)
+"""Outflow: parts per million of the vault, period and delay in seconds."""
+NO_LIMIT = (1_000_000, 86_400, 86_400)
+NO_CAP = (0, 0, 0, 0)
 GENESIS_ROOT = keccak(text="genesis")
 ROOT = keccak(text="some state")
 FOREVER = 2**64 - 1
@@ -63,9 +67,12 @@ CONTRACTS = (
     "RollupInbox",
     "FraudProver",
     "EscapeHatch",
+    "ConfigureGate",
+    "ExitWindowTimelock",
     "Caller",
     "MockUSDC",
     "MockVerifier",
+    "OddToken",
     "SwitchToken",
 )
 """Where errors come from."""
@@ -186,7 +193,12 @@ def create_address(deployer: str, nonce: int) -> str:
 
 
 def deploy_rollup(
-    deployer: AccountAPI, token: ContractInstance, sequencer: AccountAPI, governor: AccountAPI
+    deployer: AccountAPI,
+    token: ContractInstance,
+    sequencer: AccountAPI,
+    governor: AccountAPI,
+    limit: tuple[int, int, int] = NO_LIMIT,
+    cap: tuple[int, int, int, int] = NO_CAP,
 ) -> Rollup:
     """Deploy the five contracts, each of which names the ones around it."""
     verifier = deployer.deploy(project.MockVerifier)
@@ -194,8 +206,8 @@ def deploy_rollup(
     bridge_at, inbox_at, prover_at, hatch_at = (
         create_address(deployer.address, nonce + n) for n in (1, 2, 3, 4)
     )
-    vault = deployer.deploy(project.MarginVault, token, bridge_at, hatch_at)
-    bridge = deployer.deploy(project.Bridge, vault, inbox_at, governor)
+    vault = deployer.deploy(project.MarginVault, token, bridge_at, hatch_at, limit)
+    bridge = deployer.deploy(project.Bridge, vault, inbox_at, governor, cap)
     inbox = deployer.deploy(project.RollupInbox, parameters(bridge, prover_at, hatch_at, sequencer))
     prover = deployer.deploy(project.FraudProver, inbox, verifier, verifier)
     hatch = deployer.deploy(project.EscapeHatch, inbox, FREEZE_DELAY, ORACLE_DELAY, CLAIM_WINDOW)

@@ -18,6 +18,7 @@ from tests.contracts.reference import (
 from tests.contracts.support import (
     CHALLENGE_WINDOW,
     GENESIS_ROOT,
+    LIMIT,
     SUCCESS,
     Revert,
     Rollup,
@@ -98,14 +99,14 @@ def test_claim__every_exit__pays_each_once(world, bridge, token, vault, bob):
 
 
 def test_claim__nullifiers__never_alias(rollup, bridge, bob, alice, sequencer):
-    """One bit of one word for each exit, also across words."""
+    """Two bits of one word for each exit, also across words."""
     world = open_world(rollup, [bob] * 600, alice, sequencer)
     rollup.token.mint(rollup.vault, 600 * FUNDS, sender=alice)
     set_time(world.header.l1_time + CHALLENGE_WINDOW + 1)
-    paid = [0, 255, 256, 511, 599]
+    paid = [0, 127, 128, 255, 256, 599]
     for index in paid:
         bridge.claimExit(*world.claim(index), sender=bob)
-    near = [*paid, 1, 254, 257, 510, 512, 2**32 - 1]
+    near = [*paid, 1, 63, 126, 129, 254, 257, 510, 512, 2**32 - 1]
     assert [index for index in near if bridge.isClaimed(index)] == paid
 
 
@@ -148,6 +149,29 @@ def test_claim__reentered_by_token__pays_once(deploy, deployer, alice, bob, sequ
     assert rollup.token.balanceOf(bob) == AMOUNT
     assert not rollup.token.reentered()
     assert rollup.token.result()[:4] == keccak(text="Bridge_AlreadyClaimed(uint32)")[:4]
+
+
+def test_claim__beyond_the_bound__counts_as_claimed_and_is_paid_later(
+    deploy, deployer, alice, bob, sequencer
+):
+    rollup = deploy(deployer.deploy(project.MockUSDC), limit=LIMIT)
+    rollup.inbox.bond(value=rollup.inbox.bondAmount(), sender=sequencer)
+    bridge, vault, token = rollup.bridge, rollup.vault, rollup.token
+    world = open_world(rollup, [bob, bob, alice], alice, sequencer)
+    set_time(world.header.l1_time + CHALLENGE_WINDOW + 1)
+    bridge.claimExit(*world.claim(0), sender=alice)
+    receipt = bridge.claimExit(*world.claim(1), sender=alice)
+    (event,) = receipt.decode_logs(bridge.ExitClaimed)
+    (delayed,) = receipt.decode_logs(vault.ReleaseDelayed)
+    assert (event.exitIndex, event.recipient, event.amount) == (1, bob, AMOUNT + 1)
+    assert (delayed.exitIndex, delayed.to, delayed.amount) == (1, bob, AMOUNT + 1)
+    assert bridge.isClaimed(1)
+    assert token.balanceOf(bob) == AMOUNT
+    expected = Revert("Bridge_AlreadyClaimed", 1)
+    assert outcome(bridge.claimExit, *world.claim(1), sender=bob) == expected
+    advance(LIMIT[2])
+    vault.payDelayed(1, sender=alice)
+    assert token.balanceOf(bob) == 2 * AMOUNT + 1
 
 
 def test_claim__recipient_is_the_vault__moves_nothing(rollup, alice, sequencer, token, vault):

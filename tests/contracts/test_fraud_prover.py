@@ -11,6 +11,8 @@ from tests.contracts.support import (
     BURN_GAS,
     CHALLENGE_WINDOW,
     HONEST,
+    LIMIT,
+    NO_CAP,
     REVERT,
     SHOW_CONTEXT,
     SUCCESS,
@@ -306,8 +308,8 @@ def test_constructor__inbox_of_another_prover__reverts(rollup, alice):
 def test_constructor__verifier_without_code__reverts(
     rollup, token, alice, deployer, sequencer, governor, create_at
 ):
-    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer)
-    bridge = deployer.deploy(project.Bridge, vault, create_at(deployer, 1), governor)
+    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer, LIMIT)
+    bridge = deployer.deploy(project.Bridge, vault, create_at(deployer, 1), governor, NO_CAP)
     arguments = parameters(bridge, create_at(deployer, 1), deployer, sequencer)
     inbox = deployer.deploy(project.RollupInbox, arguments)
     for verifiers in [(alice, rollup.verifier), (rollup.verifier, alice)]:

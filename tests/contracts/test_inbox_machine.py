@@ -28,6 +28,8 @@ from tests.contracts.support import (
     CHALLENGE_WINDOW,
     FORCED_DELAY,
     FORCED_PER_BATCH,
+    LIMIT,
+    NO_CAP,
     PROPOSER_DELAY,
     ZERO_ADDRESS,
     batch,
@@ -62,8 +64,8 @@ class Contracts:
         self.set_time(time)
         bridge, inbox = create_address(DEPLOYER, 2), create_address(DEPLOYER, 3)
         token = self._deploy("MockUSDC")
-        vault = self._deploy("MarginVault", token, bridge, PROVER)
-        self.bridge = self._deploy("Bridge", vault, inbox, DEPLOYER)
+        vault = self._deploy("MarginVault", token, bridge, PROVER, LIMIT)
+        self.bridge = self._deploy("Bridge", vault, inbox, DEPLOYER, NO_CAP)
         self.inbox = self._deploy("RollupInbox", parameters(bridge, PROVER, PROVER, SEQUENCER))
         assert (self.bridge, self.inbox) == (bridge, inbox)
         self.genesis = self.last_header()

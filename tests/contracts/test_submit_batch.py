@@ -11,6 +11,8 @@ from tests.contracts.support import (
     FORCED_DELAY,
     FORCED_PER_BATCH,
     GENESIS_ROOT,
+    LIMIT,
+    NO_CAP,
     PROPOSER_DELAY,
     ROOT,
     SUCCESS,
@@ -394,8 +396,8 @@ def test_constructor__bridge_of_another_inbox__reverts(bridge, prover, sequencer
 def test_constructor__impossible_parameter__reverts(
     token, prover, sequencer, governor, deployer, create_at, changes
 ):
-    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer)
-    bridge = deployer.deploy(project.Bridge, vault, create_at(deployer, 1), governor)
+    vault = deployer.deploy(project.MarginVault, token, create_at(deployer, 1), deployer, LIMIT)
+    bridge = deployer.deploy(project.Bridge, vault, create_at(deployer, 1), governor, NO_CAP)
     arguments = parameters(bridge, prover, prover, sequencer, **changes)
     result = deployment_outcome(project.RollupInbox, arguments, sender=deployer)
     assert result == Revert("RollupInbox_InvalidParameters")

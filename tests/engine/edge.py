@@ -471,8 +471,8 @@ class EdgeVenue:
                 self.consume(MessageKind.FORCE_CLOSE, owner, head + market + lots)
             case 4:
                 market, underlying = dice.choice(tuple(PERPETUALS.items()))
-                status = dice.choice((SeriesStatus.ACTIVE, SeriesStatus.INACTIVE))
-                for one in (status, SeriesStatus.ACTIVE):
+                statuses = (SeriesStatus.ACTIVE, SeriesStatus.INACTIVE, SeriesStatus.CLOSING)
+                for one in (dice.choice(statuses), SeriesStatus.ACTIVE):
                     body = encode_configure_series(market, SeriesKind.PERPETUAL, one, underlying)
                     self.consume(MessageKind.CONFIGURE, ZERO_ADDRESS, body)
                     self.submit()

@@ -40,6 +40,7 @@ class Inbox:
             ("address", self.token),
             ("address", self.bridge),
             ("address", DEPLOYER),
+            ("(uint32,uint64,uint64)", (1_000_000, 24 * HOUR, 24 * HOUR)),
         )
         self._deploy(
             "Bridge",
@@ -47,6 +48,7 @@ class Inbox:
             ("address", self.vault),
             ("address", self.inbox),
             ("address", DEPLOYER),
+            ("(uint128,uint128,uint64,uint64)", (0, 0, 0, 0)),
         )
         self._deploy(
             "RollupInbox",
@@ -129,7 +131,7 @@ class Inbox:
                 "blockNumber": "0x5",
                 "transactionHash": "0x" + TRANSACTION.hex(),
             }
-            event = _decode_log(answer, self.bridge)
+            event = _decode_log(answer, self.bridge, DEPLOYER)
             if event is not None:
                 found.append(event)
         return found

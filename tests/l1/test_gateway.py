@@ -19,6 +19,7 @@ from deltaroll.l1.commitments import (
 from deltaroll.l1.gateway import (
     BATCH_INPUT_ABI,
     BATCH_REMOVED_TOPIC,
+    INBOX_FROZEN_TOPIC,
     LOG_RANGE,
     SUBMIT_BATCH_SELECTOR,
     ContradictionError,
@@ -28,20 +29,26 @@ from deltaroll.l1.gateway import (
     _decode_log,
 )
 from deltaroll.l1.types import (
+    AccountEscaped,
     BatchRemoved,
     BatchSubmitted,
     BlockRef,
+    DepositRefunded,
+    EscapeOpened,
+    EscapePaid,
+    InboxFrozen,
     MessageQueued,
     PostedChunk,
     Tally,
 )
 from deltaroll.protocol.eip712 import compute_domain_separator
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
-from deltaroll.protocol.types import Address, MessageKind
+from deltaroll.protocol.types import AccountId, Address, MessageKind
 from tests.l1.inbox import DEPLOYER, TRANSACTION, Inbox
 
 INBOX = "0x" + "Ab" * 20
 BRIDGE = "0x" + "cD" * 20
+HATCH = "0x" + "eF" * 20
 CHUNKS = (PostedChunk(b"data", b"", b"\x01" * 32), PostedChunk(b"more", bytes(64), b"\x02" * 32))
 
 
@@ -72,6 +79,7 @@ def gateway(provider):
     contracts = SimpleNamespace(
         inbox=SimpleNamespace(address=INBOX, challengeWindow=lambda: 77),
         bridge=SimpleNamespace(address=BRIDGE),
+        escape_hatch=SimpleNamespace(address=HATCH),
     )
     return Gateway(provider, contracts, 10)  # type: ignore[arg-type]
 
@@ -162,6 +170,7 @@ def test_is_syncing__any_node__what_it_says(gateway, provider, answer, expected)
 def test_get_tally__any_block__is_asked_for_by_its_hash(gateway, provider):
     words = {"headHeaderHash()": b"\x05" * 32, "queueCount()": (3).to_bytes(32, "big")}
     words["queueHash(uint64)"] = b"\x06" * 32
+    words["isFrozen()"] = bytes(32)
     by_selector = {keccak(name.encode())[:4].hex(): word for name, word in words.items()}
     provider.answers["eth_call"] = lambda parameters: (
         "0x" + by_selector[parameters[0]["data"][2:10]].hex()
@@ -189,7 +198,11 @@ def test_get_events__long_range__is_asked_for_piece_by_piece(gateway, provider):
         (10 + LOG_RANGE, 9 + 2 * LOG_RANGE),
         (10 + 2 * LOG_RANGE, 10 + 2 * LOG_RANGE),
     ]
-    assert provider.asked[0][1][0]["address"] == [INBOX.lower(), BRIDGE.lower()]
+    assert provider.asked[0][1][0]["address"] == [
+        INBOX.lower(),
+        BRIDGE.lower(),
+        HATCH.lower(),
+    ]
 
 
 def test_get_events__empty_range__asks_nothing(gateway, provider):
@@ -211,7 +224,45 @@ def test_decode_log__removal__is_read():
     topics = [BATCH_REMOVED_TOPIC, (3).to_bytes(32, "big"), b"\x08" * 32, bytes(12) + b"\x09" * 20]
     log = make_log(INBOX, topics, encode(["uint8"], [6]))
     removed = BatchRemoved(5, 3, b"\x08" * 32, 6, Address(b"\x09" * 20))
-    assert _decode_log(log, BRIDGE.lower()) == removed
+    assert _decode_log(log, BRIDGE.lower(), HATCH.lower()) == removed
+
+
+OPENED = keccak(b"Opened(bytes32,uint64,uint128,uint256)")
+ESCAPED = keccak(b"Escaped(uint32,address,uint96)")
+PAID = keccak(b"EscapePaid(uint32,address,uint256)")
+REFUNDED = keccak(b"DepositRefunded(uint64,address,uint128)")
+SEVEN, WHO = (7).to_bytes(32, "big"), bytes(12) + b"\x09" * 20
+AMOUNT = encode(["uint256"], [2**96 - 1])
+
+
+@pytest.mark.parametrize(
+    ("log", "event"),
+    [
+        (make_log(INBOX, [INBOX_FROZEN_TOPIC], b""), InboxFrozen(5)),
+        (
+            make_log(
+                HATCH,
+                [OPENED, b"\x08" * 32],
+                encode(["uint64", "uint128", "uint256"], [3, 10**12, 10**9]),
+            ),
+            EscapeOpened(5, b"\x08" * 32, 3, 10**12, 10**9),
+        ),
+        (
+            make_log(HATCH, [ESCAPED, SEVEN, WHO], AMOUNT),
+            AccountEscaped(5, AccountId(7), Address(WHO[12:]), 2**96 - 1),
+        ),
+        (
+            make_log(HATCH, [PAID, SEVEN, WHO], AMOUNT),
+            EscapePaid(5, AccountId(7), Address(WHO[12:]), 2**96 - 1),
+        ),
+        (
+            make_log(HATCH, [REFUNDED, SEVEN, WHO], AMOUNT),
+            DepositRefunded(5, 7, Address(WHO[12:]), 2**96 - 1),
+        ),
+    ],
+)
+def test_decode_log__closing__is_read(log, event):
+    assert _decode_log(log, BRIDGE.lower(), HATCH.lower()) == event
 
 
 @pytest.mark.parametrize(
@@ -220,10 +271,12 @@ def test_decode_log__removal__is_read():
         make_log(BRIDGE, [BATCH_REMOVED_TOPIC, b"", b"", b""], b""),
         make_log(INBOX, [keccak(b"Bonded(address,uint256)")], b""),
         make_log(BRIDGE, [keccak(b"ExitClaimed(uint32,address,uint128)")], b""),
+        make_log(HATCH, [keccak(b"Frozen(address,bytes32)"), b"", b""], b""),
+        make_log(HATCH, [INBOX_FROZEN_TOPIC], b""),
     ],
 )
 def test_decode_log__other_event_or_other_contract__is_none_of_ours(log):
-    assert _decode_log(log, BRIDGE.lower()) is None
+    assert _decode_log(log, BRIDGE.lower(), HATCH.lower()) is None
 
 
 def test_decode_log__real_contracts__header_and_queue_hashes_are_ours(inbox):

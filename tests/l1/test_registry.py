@@ -20,7 +20,9 @@ def make_registry() -> Registry:
         name: ContractEntry(f"0x{place:040x}", 5 + place, {"bond": 10**18, "token": "0x1"})
         for place, name in enumerate(CONTRACTS, 1)
     }
-    return Registry(1337, "ethereum:local:foundry", "0x" + "22" * 20, 5, entries)
+    return Registry(
+        1337, "ethereum:local:foundry", "0x" + "22" * 20, 5, entries, "venue", "0x3", "0x4"
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What notices a mutant: the recorded outcomes of random chunks, then the unit tests.
+"""What notices a mutant of the Python protocol first: the recorded outcomes of random chunks.
 
 The outcomes are those on which both implementations agree (`make fuzz`), so whoever changes one of
 them changes what Solidity says.
@@ -6,13 +6,12 @@ them changes what Solidity says.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from random import Random
-from types import FunctionType
+from pathlib import Path
+from types import FrameType, FunctionType
 from typing import Any
 
 from deltaroll.protocol.codec import decode_chunk, encode_chunk
@@ -23,10 +22,13 @@ from deltaroll.protocol.state import State, compute_state_root
 from deltaroll.protocol.transition import process_chunk
 from deltaroll.protocol.types import Context
 from deltaroll.protocol.witness import encode_witness
+from tests.mutation.python_mutants import PACKAGE, Mutant
 from tests.protocol.strategies import Case, generate_case
 from tests.protocol.verifiers import case_rng
 
-PACKAGE = "deltaroll.protocol."
+PREFIX = "deltaroll.protocol."
+Line = tuple[str, int]
+"""A module of the protocol and a line of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,41 +89,66 @@ def differs(records: Iterable[Record]) -> bool:
     return False
 
 
-def find_function(module: str, name: str) -> FunctionType:
+def trace(records: Sequence[Record]) -> dict[Line, list[int]]:
+    """Return which records execute a line of the protocol. All of them must replay.
+
+    States remember what they have computed: call it in a process that is not needed any more.
+    """
+    found: dict[Line, list[int]] = {}
+    package = str(PACKAGE)
+    lines: set[tuple[str, int]] = set()
+
+    def trace_line(frame: FrameType, event: str, argument: object) -> Any:
+        lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return trace_line
+
+    def trace_call(frame: FrameType, event: str, argument: object) -> Any:
+        return trace_line(frame, event, argument) if inside(frame) else None
+
+    def inside(frame: FrameType) -> bool:
+        return frame.f_code.co_filename.startswith(package)
+
+    for number, item in enumerate(records):
+        lines.clear()
+        sys.settrace(trace_call)
+        is_other = differs([item])
+        sys.settrace(None)
+        assert not is_other, "a record does not replay without a mutant"
+        for path, line in lines:
+            found.setdefault((Path(path).stem, line), []).append(number)
+    return found
+
+
+def select(
+    records: Sequence[Record], traced: dict[Line, list[int]], mutant: Mutant
+) -> list[Record]:
+    """Return the records that execute what a mutant changes."""
+    numbers = {
+        number
+        for line in range(mutant.first, mutant.last + 1)
+        for number in traced.get((mutant.module, line), ())
+    }
+    return [records[number] for number in sorted(numbers)]
+
+
+def find_function(scope: Any, name: str) -> FunctionType:
     """Return the function object that everybody holds a reference to."""
-    found: Any = sys.modules[PACKAGE + module]
+    found: Any = None
     for part in name.split("."):
-        found = vars(found)[part]
+        found = scope[part]
+        scope = vars(found)
     if isinstance(found, property):
         found = found.fget
-    if isinstance(found, (classmethod, staticmethod)):
-        found = found.__func__
-    while hasattr(found, "__wrapped__"):
-        found = found.__wrapped__
     assert isinstance(found, FunctionType)
     return found
 
 
-def plant(module: str, name: str, source: str) -> None:
-    """Put a mutant in its function's place, for every reference to it; forget what was cached."""
-    function = find_function(module, name)
+def plant(mutant: Mutant) -> None:
+    """Put a mutant in its function's place, for every reference to it."""
+    function = find_function(vars(sys.modules[PREFIX + mutant.module]), mutant.function)
     scope = dict(function.__globals__)
-    code = compile(source, f"<mutant of {name}>", "exec", dont_inherit=True)
-    exec(code, scope)
-    mutant = scope[name.rpartition(".")[2]]
-    function.__code__ = mutant.__code__
-    function.__defaults__ = mutant.__defaults__
-    function.__kwdefaults__ = mutant.__kwdefaults__
-    for other in list(sys.modules.values()):
-        if other.__name__.startswith(PACKAGE):
-            for member in vars(other).values():
-                if isinstance(member, functools._lru_cache_wrapper):
-                    member.cache_clear()
-
-
-def sample(mutants: Sequence[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
-    """Return so many mutants, in order; all of them for 0."""
-    if not count or count >= len(mutants):
-        return list(mutants)
-    chosen = sorted(Random(seed).sample(range(len(mutants)), count))
-    return [mutants[place] for place in chosen]
+    exec(compile(mutant.compile(), "<mutant>", "exec", dont_inherit=True), scope)
+    changed = find_function(scope, mutant.function)
+    function.__code__ = changed.__code__
+    function.__defaults__ = changed.__defaults__
+    function.__kwdefaults__ = changed.__kwdefaults__

@@ -1,196 +1,180 @@
-"""Plants mutants of the Python protocol one by one and counts who is noticed.
+"""Plants mutants of both implementations and counts who is noticed.
 
-`python -m tests.mutation.run --mutants FILE --n N --seed S` takes a sample of the mutants that
-`generate.py` has written (all for 0). Each is planted in a process of its own. It is killed when a
-recorded outcome changes, when it runs for too long, or when a unit test of its module fails.
-Survivors are listed in `build/mutants.json`; those that `survivors.toml` explains count as
-equivalent. Exit code 1 when less than 95 in a hundred are killed or explained.
+`python -m tests.mutation.run --n N --seed S` takes a sample of N of each side (0: all of them).
+Whoever survives should be in `survivors.toml`: among those that nobody could notice, with the
+reason, or among the open ones, which a test should notice and none does yet. Others are printed and
+written to `build/mutants.json`; exit code 1 when there are any. `--write` writes the totals to
+`results.toml`.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
-import io
 import json
-import os
-import signal
 import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import pytest
-
-from tests.mutation import oracle
+from tests.mutation import contracts_side, python_side
+from tests.mutation.python_mutants import Mutant as PythonMutant
+from tests.mutation.python_mutants import generate
+from tests.mutation.sampling import sample
+from tests.mutation.schemata import Mutant as SolidityMutant
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULT = ROOT / "build" / "mutants.json"
-EXPLAINED = Path(__file__).with_name("survivors.toml")
-BAR = 95
-"""Mutants in a hundred that must be killed or explained."""
-REPLAY_SECONDS = 30
-TEST_SECONDS = 120
-KILLED, SURVIVED, SLOW, BROKEN = range(4)
-"""Exit codes of a mutant's process; it may also die of a signal, which is as good as killed."""
-UNIT_TESTS = {
-    "actions": ("transition",),
-    "books": ("margin", "liquidation"),
-    "fresh": ("margin", "mark"),
-    "lanes": ("margin",),
-    "scenarios": ("margin", "derive_cases"),
-}
-"""Where a module's unit tests are, if not in the file of its own name."""
+FOLDER = ROOT / "build" / "mutation"
+FOUND = ROOT / "build" / "mutants.json"
+LISTED = Path(__file__).with_name("survivors.toml")
+RESULTS = Path(__file__).with_name("results.toml")
+PYTHON, SOLIDITY = SIDES = ("python", "solidity")
+CASES = {PYTHON: 800, SOLIDITY: 1200}
+"""Recorded chunks."""
+GONE_THROUGH = {PYTHON: 150, SOLIDITY: 300}
+"""Size of the samples that have been gone through."""
+GONE_THROUGH_SEED = 1
+Item = TypeVar("Item", PythonMutant, SolidityMutant)
 
 
-def unit_tests(module: str) -> list[str]:
-    """Return the files that test a module without a chain."""
-    folder = ROOT / "tests" / "protocol"
-    names = (module, *UNIT_TESTS.get(module, ()))
-    paths = [folder / f"test_{name}.py" for name in names]
-    return [str(path) for path in paths if path.is_file()]
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of the mutants of one side."""
 
+    side: str
+    planted: Counter[str]
+    """By module, as are the others."""
+    explained: Counter[str]
+    """Of those that survived."""
+    open: Counter[str]
+    """Of those that survived and are listed as open."""
+    new: list[str]
+    """Keys of the survivors that are not listed."""
 
-def fails(paths: Sequence[str]) -> bool:
-    """Whether a test in these files fails, with the mutant in place."""
-    if not paths:
-        return False
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", *paths]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return pytest.main(arguments) not in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
+    def describe(self) -> str:
+        """Return the totals in words."""
+        planted, explained, left = (
+            counter.total() for counter in (self.planted, self.explained, self.open)
+        )
+        killed = planted - explained - left - len(self.new)
+        share = 100 * killed / max(1, planted)
+        return (
+            f"{planted:,} mutants, {killed:,} killed ({share:.1f} %), "
+            f"{explained:,} explained, {left:,} open, {len(self.new):,} not listed"
         )
 
 
-def in_child(task: Callable[[], int], seconds: int) -> int:
-    """Start a task in a process of its own, which ends after so many seconds. Return its id."""
-    child = os.fork()
-    if child:
-        return child
-    # What a signal interrupts is over: nobody handles it.
-    signal.alarm(seconds)
-    try:
-        os._exit(task())
-    except BaseException:  # noqa: BLE001 - nothing may go on in a copy of the parent
-        os._exit(BROKEN)
+def read_explained(side: str) -> frozenset[str]:
+    """Return the keys of the mutants that have a reason to survive."""
+    groups = tomllib.loads(LISTED.read_text(encoding="utf-8"))[side]["explained"]
+    return frozenset(key for group in groups for key in group["mutants"])
 
 
-def judge(
-    mutants: Sequence[dict[str, Any]],
-    task: Callable[[dict[str, Any]], int],
-    workers: int,
-    seconds: int,
-) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield every mutant and how its process ended: an exit code, or minus the signal."""
-    running: dict[int, dict[str, Any]] = {}
-    waiting = iter(mutants)
-    while True:
-        while len(running) < workers and (mutant := next(waiting, None)) is not None:
-            running[in_child(lambda item=mutant: task(item), seconds)] = mutant  # type: ignore[misc]
-        if not running:
-            return
-        child, status = os.wait()
-        yield running.pop(child), os.waitstatus_to_exitcode(status)
+def read_open(side: str) -> frozenset[str]:
+    """Return the keys of the mutants that are known to survive without a reason."""
+    return frozenset(tomllib.loads(LISTED.read_text(encoding="utf-8"))[side]["open"])
 
 
-def replay(mutant: dict[str, Any], records: Sequence[oracle.Record]) -> int:
-    """Plant a mutant and compare the records."""
-    oracle.plant(mutant["module"], mutant["function"], mutant["source"])
-    return KILLED if oracle.differs(records) else SURVIVED
-
-
-def test(mutant: dict[str, Any]) -> int:
-    """Plant a mutant and run the unit tests of its module."""
-    oracle.plant(mutant["module"], mutant["function"], mutant["source"])
-    return KILLED if fails(unit_tests(mutant["module"])) else SURVIVED
-
-
-def report(mutants: Sequence[dict[str, Any]], survivors: Sequence[dict[str, Any]]) -> bool:
-    """Print killed and explained by module, write the survivors; return whether the bar is met."""
-    explained: dict[str, str] = {}
-    if EXPLAINED.is_file():
-        explained = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))
-    total = Counter(item["module"] for item in mutants)
-    left = Counter(item["module"] for item in survivors)
-    open_ = [item for item in survivors if key_of(item) not in explained]
-    unexplained = Counter(item["module"] for item in open_)
-    for module in sorted(total):
-        counts = (total[module], left[module], unexplained[module])
-        print(f"{module:12s} {describe(*counts)}")
-    good = len(mutants) - len(open_)
-    print(
-        f"{'all':12s} {describe(len(mutants), len(survivors), len(open_))}: "
-        f"{100 * good / max(1, len(mutants)):.1f} in a hundred killed or explained"
-    )
-    RESULT.parent.mkdir(exist_ok=True)
-    listed = [{"key": key_of(item), "id": item["id"], "diff": item["diff"]} for item in open_]
-    RESULT.write_text(json.dumps(listed, indent=1), encoding="utf-8")
-    return 100 * good >= BAR * len(mutants)
-
-
-def describe(total: int, left: int, unexplained: int) -> str:
-    """Return counts in words."""
-    return (
-        f"{total:>6,} mutants, {total - left:>6,} killed, "
-        f"{left - unexplained:>4,} equivalent, {unexplained:>4,} survive"
+def tell(side: str, planted: Counter[str], survivors: Iterable[tuple[str, str]]) -> Result:
+    """Return what came of mutants, of which these survived: module and key."""
+    explained, known = read_explained(side), read_open(side)
+    left = [item for item in survivors if item[1] not in explained]
+    return Result(
+        side,
+        planted,
+        Counter(module for module, key in survivors if key in explained),
+        Counter(module for module, key in left if key in known),
+        [key for _, key in left if key not in known],
     )
 
 
-def key_of(mutant: dict[str, Any]) -> str:
-    """Return what names a mutant as long as its lines stay: function and change."""
-    lines = " ".join(" ".join(line.split()) for line in mutant["diff"])
-    return f"{mutant['module']}.{mutant['function']}: {lines}"
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which mutants to plant, and how to look for them."""
+
+    count: int
+    """0: all."""
+    seed: int
+    workers: int = 1
+    modules: Sequence[str] = ()
+    """Only these; all when there are none."""
+    is_known: bool = False
+    """Only those that have been noticed before, or have a reason not to be."""
+
+    def draw(self, side: str, every: Sequence[Item], module: Callable[[Item], str]) -> list[Item]:
+        """Return the mutants to plant."""
+        if self.is_known:
+            known = read_open(side)
+            every = sample(every, GONE_THROUGH[side], GONE_THROUGH_SEED)
+            every = [item for item in every if item.key not in known]
+        mutants = [item for item in every if not self.modules or module(item) in self.modules]
+        return sample(mutants, self.count, self.seed)
+
+
+def run_python(choice: Choice) -> Result:
+    """Plant mutants of `deltaroll/protocol`."""
+    mutants = choice.draw(PYTHON, generate(), lambda item: item.module)
+    explained = read_explained(PYTHON)
+    survivors = python_side.find_survivors(
+        mutants, explained, cases=CASES[PYTHON], workers=choice.workers, folder=FOLDER
+    )
+    planted = Counter(item.module for item in mutants)
+    return tell(PYTHON, planted, [(item.module, item.key) for item in survivors])
+
+
+def run_solidity(choice: Choice) -> Result:
+    """Plant mutants of `contracts/protocol` and of the contracts that run it."""
+    every, bench = contracts_side.prepare(CASES[SOLIDITY], FOLDER, choice.workers)
+    mutants = choice.draw(SOLIDITY, every, lambda item: item.source)
+    survivors = contracts_side.find_survivors(mutants, bench, choice.workers)
+    planted = Counter(item.source for item in mutants)
+    return tell(SOLIDITY, planted, [(item.source, item.key) for item in survivors])
+
+
+RUN: dict[str, Callable[[Choice], Result]] = {PYTHON: run_python, SOLIDITY: run_solidity}
+
+
+def write_results(results: Sequence[Result], command: str) -> None:
+    """Write the totals by module."""
+    lines = [f"# Written by `{command}`: planted, explained, open."]
+    for result in results:
+        lines += ["", f"[{result.side}]", f'total = "{result.describe()}"']
+        for module in sorted(result.planted):
+            counts = (result.planted, result.explained, result.open)
+            lines.append(f"{module} = {[counter[module] for counter in counts]}")
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main() -> int:
     """Run as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mutants", type=Path, default=ROOT / "build" / "mutants.jsonl")
-    parser.add_argument("--module", action="append", help="only these")
-    parser.add_argument("--n", type=int, default=1000, help="mutants to plant; 0: all")
+    parser.add_argument("--side", choices=SIDES, action="append")
+    parser.add_argument("--module", action="append", default=[], help="only these")
+    parser.add_argument("--n", type=int, default=150, help="mutants to plant; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cases", type=int, default=3000, help="recorded chunks")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--known", action="store_true", help="only those gone through before")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--write", action="store_true", help="write results.toml")
     arguments = parser.parse_args()
-    started = time.monotonic()
-    lines = arguments.mutants.read_text(encoding="utf-8").splitlines()
-    every = [json.loads(line) for line in lines]
-    if arguments.module:
-        every = [item for item in every if item["module"] in arguments.module]
-    mutants = oracle.sample(every, arguments.n, arguments.seed)
-    records = oracle.record(arguments.seed, arguments.cases)
-    assert not oracle.differs(records), "the records do not replay without a mutant"
-    # Nothing of what is there now is garbage, and a child that marked it would copy it.
-    gc.collect()
-    gc.freeze()
-    print(f"{len(mutants):,} of {len(every):,} mutants, {len(records):,} records", flush=True)
-    survivors = []
-    judged = judge(mutants, lambda item: replay(item, records), arguments.workers, REPLAY_SECONDS)
-    broken = []
-    for mutant, code in judged:
-        if code == SURVIVED:
-            survivors.append(mutant)
-        elif code == BROKEN:
-            broken.append(mutant["id"])
-    print(
-        f"{len(survivors):,} survive the records ({time.monotonic() - started:,.0f} s)", flush=True
-    )
-    if broken:
-        print(f"not planted: {', '.join(broken)}", file=sys.stderr)
-        return 1
-    survivors = [
-        mutant
-        for mutant, code in judge(survivors, test, arguments.workers, TEST_SECONDS)
-        if code == SURVIVED
-    ]
-    is_good = report(mutants, survivors)
-    print(f"{time.monotonic() - started:,.0f} s")
-    return 0 if is_good else 1
+    results = []
+    for side in arguments.side or SIDES:
+        started = time.monotonic()
+        choice = Choice(
+            arguments.n, arguments.seed, arguments.workers, arguments.module, arguments.known
+        )
+        result = RUN[side](choice)
+        results.append(result)
+        print(f"{side}: {result.describe()} in {time.monotonic() - started:,.0f} s", flush=True)
+        for key in result.new:
+            print(f"  {key}", file=sys.stderr)
+    FOUND.parent.mkdir(exist_ok=True)
+    FOUND.write_text(json.dumps({item.side: item.new for item in results}, indent=1) + "\n")
+    if arguments.write:
+        write_results(results, f"make mutants N={arguments.n} SEED={arguments.seed}")
+    return 1 if any(result.new for result in results) else 0
 
 
 if __name__ == "__main__":

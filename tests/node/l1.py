@@ -13,11 +13,13 @@ from deltaroll.l1.commitments import (
     to_header_tuple,
 )
 from deltaroll.l1.gateway import ContradictionError, L1Error, MissingBlockError
+from deltaroll.l1.sending import Fees
 from deltaroll.l1.types import (
     BatchRemoved,
     BatchSubmitted,
     BlockRef,
     Header,
+    InboxFrozen,
     L1Event,
     MessageQueued,
     PostedChunk,
@@ -25,7 +27,7 @@ from deltaroll.l1.types import (
 )
 from deltaroll.node.alarms import Alarms
 from deltaroll.node.follower import Follower, compute_chain, compute_context
-from deltaroll.node.journal import Attempt, Call, Fees, Intent
+from deltaroll.node.journal import Attempt, Call, Intent
 from deltaroll.node.sender import Mined, RefusedError
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.fault import TransitionFault
@@ -38,6 +40,7 @@ from tests.node.support import DOMAIN, GENESIS
 
 SLOT = 12
 WINDOW = 3_600
+PROPOSER_DELAY, FREEZE_DELAY, ORACLE_DELAY = 1_800, 7_200, 20_000
 PROPOSER = Address(b"\x99" * 20)
 
 
@@ -133,6 +136,11 @@ class FakeL1:
         removed = self.batches[index]
         block = self.mine()
         block.events.append(BatchRemoved(block.ref.number, index, removed.header_hash, 6, PROPOSER))
+
+    def close(self, *events: Callable[[int], L1Event]) -> None:
+        """Let the escape hatch and the inbox say something of the closing, in one block."""
+        block = self.mine()
+        block.events += [event(block.ref.number) for event in events]
 
     def _make_header(
         self,
@@ -247,6 +255,9 @@ class FakeGateway:
         self.domain = DOMAIN
         self.first_block = 0
         self.challenge_window = WINDOW
+        self.proposer_delay = PROPOSER_DELAY
+        self.freeze_delay = FREEZE_DELAY
+        self.oracle_delay = ORACLE_DELAY
         self.interfere: Callable[[str], None] = lambda _: None
         self.nodes = SimpleNamespace(turn=lambda: None)
         self.contracts = SimpleNamespace(
@@ -279,7 +290,9 @@ class FakeGateway:
         events = [event for event in self.l1.events if event.block <= block.number]
         queue = [event for event in events if isinstance(event, MessageQueued)]
         head = compute_chain(events)[-1]
-        return Tally(head.header_hash, len(queue), queue[-1].queue_hash if queue else ZERO_HASH)
+        accumulator = queue[-1].queue_hash if queue else ZERO_HASH
+        is_frozen = any(isinstance(event, InboxFrozen) for event in events)
+        return Tally(head.header_hash, len(queue), accumulator, is_frozen)
 
     def is_syncing(self) -> bool:
         return False

@@ -577,7 +577,8 @@ class FromL1:
             case MessageKind.CANCEL_ALL:
                 body = self.account.to_bytes(4, "big")
             case MessageKind.CONFIGURE:
-                status = SeriesStatus(self.amount % 2)
+                statuses = (SeriesStatus.INACTIVE, SeriesStatus.ACTIVE, SeriesStatus.CLOSING)
+                status = statuses[self.amount % 3]
                 return venue.consume(self.kind, ZERO_ADDRESS, encode_status(TWIN, status))
             case MessageKind.FORCE_CLOSE:
                 held = venue.state.accounts[self.account].positions

@@ -7,15 +7,19 @@ from types import SimpleNamespace
 import pytest
 
 from deltaroll.engine.ledger import compute_equity, count_open_sizes
+from deltaroll.l1.types import DepositRefunded, EscapePaid
 from deltaroll.node.audit import Audit, compute_audit
+from deltaroll.node.follower import Closing
 from deltaroll.protocol.realise import process_realise
 from deltaroll.protocol.state import set_account, set_market
 from deltaroll.protocol.types import (
     AccountId,
+    Message,
     MessageKind,
     Position,
     Series,
     SeriesStatus,
+    Timestamp,
     Withdraw,
 )
 from tests.node.l1 import FakeGateway, FakeL1
@@ -42,7 +46,9 @@ class Ledger:
         self.venue = Venue().open()
         self.l1 = FakeL1()
         self.l1.vault = len(OWNERS) * CASH
-        self.follower = SimpleNamespace(state=self.venue.state, gateway=FakeGateway(self.l1))
+        self.follower = SimpleNamespace(
+            state=self.venue.state, gateway=FakeGateway(self.l1), closing=None
+        )
 
     def audit(self) -> Audit:
         return compute_audit(self.follower)  # type: ignore[arg-type]
@@ -172,3 +178,23 @@ def test_count_open_sizes__settled_series__counts_whoever_has_not_left(ledger):
     assert (count_open_sizes(state), compute_equity(state)) == (0, before)
     set_market(state, PERP, settled)
     assert count_open_sizes(state) == 1
+
+
+def test_compute_audit__frozen__what_was_paid_and_sent_back_is_not_owed(ledger):
+    owner = OWNERS[ADA].address
+    index = ledger.venue.state.globals.queue_index
+    body = encode_deposit(owner, 0, 50)
+    message = Message(MessageKind.DEPOSIT, owner, Timestamp(0), body)
+    ledger.venue.state.messages[index] = message
+    ledger.l1.vault += 50
+    assert ledger.audit().unprocessed == 50
+    closing = Closing(1)
+    ledger.follower.closing = closing
+    closing.refunded[index] = DepositRefunded(3, index, owner, 50)
+    closing.paid[ADA] = EscapePaid(4, ADA, owner, CASH)
+    ledger.l1.vault -= 50 + CASH
+    audit = ledger.audit()
+    assert (audit.unprocessed, audit.paid) == (0, CASH)
+    assert audit.is_conserved
+    ledger.l1.vault -= 1
+    assert not ledger.audit().is_conserved

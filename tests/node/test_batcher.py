@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deltaroll.l1.types import PostedChunk
+from deltaroll.l1.types import InboxFrozen, PostedChunk
 from deltaroll.node.alarms import Alarm
 from deltaroll.node.batcher import (
     CHUNK_OVERHEAD,
@@ -274,6 +274,16 @@ def test_post__lie_at_the_head__waits_until_it_is_removed():
     desk.batcher.follower.poll()
     assert desk.post_all() == 1
     desk.check()
+
+
+def test_post__rollup_frozen__says_so():
+    desk = Desk().open()
+    desk.post_all()
+    desk.pay()
+    desk.l1.close(InboxFrozen)
+    desk.batcher.follower.poll()
+    with pytest.raises(BatcherError, match=f"frozen since block {desk.l1.head.number}"):
+        desk.post_all()
 
 
 def test_post__honest_batch_removed_with_a_lie_before_it__is_posted_again():

@@ -9,7 +9,9 @@ from itertools import islice
 from deltaroll.presets import PMRM_2
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
+    MAX_CLOSING,
     encode_configure,
+    encode_configure_closing,
     encode_configure_expiry,
     encode_configure_underlying,
 )
@@ -31,6 +33,7 @@ from deltaroll.protocol.types import (
     MessageKind,
     Observation,
     Observe,
+    SeriesStatus,
     SetTradingKey,
     SlotId,
     Socialise,
@@ -304,6 +307,34 @@ def configure_grid(scene: Scene) -> Iterator[Step]:
     for number in range(1000):
         market = MarketId(spread(number + 1, 15) + (1 << 15) - 1)
         body = encode_configure(GRID_TAG, market, encode_grid(PMRM_2)[1:])
+        yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+
+
+def configure_closing(scene: Scene) -> Iterator[Step]:
+    """As many series as one message holds, closed and opened in turn."""
+    while True:
+        for status in (SeriesStatus.CLOSING, SeriesStatus.ACTIVE):
+            body = encode_configure_closing(scene.series[0], status, MAX_CLOSING)
+            yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+
+
+def fund_after_closings(scene: Scene) -> Iterator[Step]:
+    """What closing leaves in memory is handed to every module after it."""
+    body = encode_configure_closing(scene.series[0], SeriesStatus.CLOSING, MAX_CLOSING)
+    yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    body = encode_configure_closing(scene.series[0], SeriesStatus.ACTIVE, MAX_CLOSING)
+    yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    body = encode_configure_closing(scene.series[0], SeriesStatus.CLOSING, MAX_CLOSING)
+    yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    while True:
+        yield Fund(scene.series[0])
+
+
+def configure_closing_everywhere(scene: Scene) -> Iterator[Step]:
+    """Other series each time."""
+    for place in range(0, len(scene.series), MAX_CLOSING):
+        first = scene.series[place]
+        body = encode_configure_closing(first, SeriesStatus.CLOSING, MAX_CLOSING)
         yield (MessageKind.CONFIGURE, ZERO_ADDRESS, body)
 
 

@@ -52,6 +52,7 @@ def create_address(nonce: int) -> Address:
 
 INBOX_AT = create_address(7)
 PROVER_AT = create_address(8)
+HATCH_AT = Address(b"\xec" * 20)
 DOMAIN = compute_domain_separator(CHAIN_ID, INBOX_AT)
 """What users of these deployments sign for."""
 
@@ -93,6 +94,7 @@ class Rollup:
         parameters = (
             bridge,
             "0x" + PROVER_AT.hex(),
+            "0x" + HATCH_AT.hex(),
             SEQUENCER,
             7 * 86_400,
             43_200,

@@ -18,12 +18,14 @@ from deltaroll.presets import PMRM_2, SPAN_16
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.configure import (
     encode_configure,
+    encode_configure_closing,
     encode_configure_params,
     encode_configure_series,
 )
 from deltaroll.protocol.constants import DAY, EXPIRY_TIME, MAX_AMOUNT, ONE
 from deltaroll.protocol.eip712 import compute_digest, compute_domain_separator
 from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fill import compute_position_size
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import (
     COMMITTEE_TAG,
@@ -897,7 +899,7 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
     """List something, or change it."""
     rng = draft.rng
     free = MarketId(rng.choice((400, 401, 402)))
-    match rng.randrange(5):
+    match rng.randrange(6):
         case 0:
             market = rng.choice((COMMITTEE, free, MarketId(rng.choice(UNKNOWN_MARKETS))))
             signers = sorted(rng.sample([oracle.address for oracle in ORACLES], rng.randint(1, 7)))
@@ -943,6 +945,12 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
             if draft.is_bad():
                 params = spoil_params(rng, params)
             body = encode_configure_params(market, encode_params(params))
+        case 4:
+            market = rng.choice((draft.market(), MarketId(draft.market() - 1)))
+            statuses = (SeriesStatus.CLOSING, SeriesStatus.ACTIVE)
+            status = rng.choice(list(SeriesStatus) if draft.is_bad() else statuses)
+            count = rng.choice((0, 1, 64, 65, 255)) if draft.is_bad() else rng.randint(1, 4)
+            body = encode_configure_closing(market, status, count)
         case _:
             market = rng.choice((draft.market(), IDLE_SERIES, free))
             series, _ = draft.leaf(market)
@@ -952,7 +960,7 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
                 underlying = MarketId(rng.choice((*UNKNOWN_MARKETS, *UNDERLYINGS)))
             body = encode_configure_series(market, SeriesKind.PERPETUAL, status, underlying)
             if draft.is_bad():
-                body = body[:3] + bytes((rng.choice((0, 1)), rng.choice((0, 1, 2)))) + body[5:]
+                body = body[:3] + bytes((rng.choice((0, 1)), rng.choice((0, 1, 2, 3)))) + body[5:]
     return MessageKind.CONFIGURE, ZERO_ADDRESS, spoil_body(draft, body)
 
 
@@ -1211,7 +1219,48 @@ def step_queue(draft: Draft) -> None:
     draft.add(Queue())
 
 
+def step_closing(draft: Draft) -> None:
+    """A series closes; then two who hold opposite positions trade at the edge of what is left."""
+    rng = draft.rng
+    market = draft.market()
+    body = encode_configure_closing(market, SeriesStatus.CLOSING, 1)
+    submit(draft.state, MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+    draft.add(Queue())
+    held = {
+        account: size
+        for account in draft.world.accounts
+        if (size := compute_position_size(draft.state.accounts[account], market))
+    }
+    longs = [account for account, size in held.items() if size > 0]
+    shorts = [account for account, size in held.items() if size < 0]
+    if not longs or not shorts:
+        return
+    seller, buyer = rng.choice(longs), rng.choice(shorts)
+    least = min(held[seller], -held[buyer])
+    lots = max(1, min(least + rng.choice((-1, 0, 0, 1)), (1 << 31) - 1))
+    pair = [(seller, False), (buyer, True)]
+    rng.shuffle(pair)
+    (maker, maker_is_buy), (taker, _) = pair
+    maker_slot, taker_slot = pick_slot(draft), pick_slot(draft)
+    price = draft.price(market)
+    changes = {"price": price, "size": lots, "time_in_force": TimeInForce.GTC, "post_only": False}
+    orders = [
+        replace(draft.order(account, slot, market, is_buy), **changes)  # type: ignore[arg-type]
+        for account, slot, is_buy in (
+            (maker, maker_slot, maker_is_buy),
+            (taker, taker_slot, not maker_is_buy),
+        )
+    ]
+    slots = (maker_slot, taker_slot)
+    draft.add(Fill(market, maker, taker, *slots, maker_is_buy, lots, *orders))
+    if rng.random() < 0.8:
+        body = encode_configure_closing(market, SeriesStatus.ACTIVE, 1)
+        submit(draft.state, MessageKind.CONFIGURE, ZERO_ADDRESS, body)
+        draft.add(Queue())
+
+
 STEPS = (
+    step_closing,
     step_fill,
     step_resting,
     step_sweep,
@@ -1222,7 +1271,7 @@ STEPS = (
     step_queue,
     *(step for step, _ in derivatives.STEPS),
 )
-STEP_WEIGHTS = (20, 18, 8, 12, 8, 6, 4, 24, *(weight for _, weight in derivatives.STEPS))
+STEP_WEIGHTS = (4, 20, 18, 8, 12, 8, 6, 4, 24, *(weight for _, weight in derivatives.STEPS))
 
 
 # Cases

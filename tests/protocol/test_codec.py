@@ -497,3 +497,9 @@ def test_decode_bits__any_field__same_value_position_and_fault_in_both_twins(
         assert found == (Fault.NONE, value, reader.position - start)
     else:
         assert found[0] == fault
+
+
+@pytest.mark.parametrize("value", [-1, -(1 << 12), 1 << 12, 1 << 40])
+def test_encode_number__out_of_its_width__value_error(value: int) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        encode_number(BitWriter(), value, 12)

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from deltaroll.presets import DERIBIT, PMRM_2, SPAN_16, make_params
 from deltaroll.protocol.configure import (
+    CLOSING_TAG,
     MAX_TERM,
     encode_configure,
+    encode_configure_closing,
     encode_configure_committee,
     encode_configure_expiry,
     encode_configure_grid,
@@ -80,7 +82,7 @@ from tests.protocol.markets import (
 )
 
 PERPETUAL, CALL, PUT = SeriesKind
-INACTIVE, ACTIVE, SETTLED = SeriesStatus
+INACTIVE, ACTIVE, SETTLED, CLOSING = SeriesStatus
 FREE, EXPIRY, PREMIUM = MarketId(40), MarketId(30), MarketId(25)
 MODEL = PMRM_2.model
 MAX = 64 * ONE
@@ -394,6 +396,7 @@ def test_configure_underlying__each_case__has_its_fault(
         (MarketId(0), INDEX, 0, Fault.OUT_OF_RANGE),
         (FREE, GRID, 0, Fault.UNKNOWN_MARKET),
         (FREE, MarketId(99), 0, Fault.UNKNOWN_MARKET),
+        (FREE, MarketId(INDEX + 256), 0, Fault.UNKNOWN_MARKET),
         (EXPIRY, INDEX, START + DAY, Fault.UNKNOWN_MARKET),
         (INDEX, INDEX, START + DAY, Fault.UNKNOWN_MARKET),
     ],
@@ -413,6 +416,7 @@ def test_configure_expiry__each_case__has_its_fault(
     [
         (FREE, (PERPETUAL, ACTIVE, INDEX), Fault.NONE),
         (FREE, (PERPETUAL, INACTIVE, INDEX, PREMIUM), Fault.NONE),
+        (FREE, (PERPETUAL, CLOSING, INDEX, PREMIUM), Fault.NONE),
         (FREE, (PERPETUAL, ACTIVE, INDEX, EXPIRY), Fault.UNKNOWN_MARKET),
         (FREE, (PERPETUAL, ACTIVE, MarketId(11), PREMIUM), Fault.UNKNOWN_MARKET),
         (FREE, (PERPETUAL, ACTIVE, INDEX, MarketId(99)), Fault.UNKNOWN_MARKET),
@@ -436,6 +440,8 @@ def test_configure_expiry__each_case__has_its_fault(
         (FREE, (CALL, ACTIVE, INDEX, MarketId(0), 5), Fault.UNKNOWN_MARKET),
         (EXPIRY + 3, (CALL, ACTIVE, MarketId(11), EXPIRY, 5), Fault.UNKNOWN_MARKET),
         (EXPIRY + 1, (CALL, INACTIVE, INDEX, EXPIRY, PRICE), Fault.NONE),
+        (EXPIRY + 1, (CALL, CLOSING, INDEX, EXPIRY, PRICE), Fault.NONE),
+        (EXPIRY + 1, (CALL, SETTLED, INDEX, EXPIRY, PRICE), Fault.OUT_OF_RANGE),
         (EXPIRY + 1, (CALL, INACTIVE, INDEX, EXPIRY, 5), Fault.UNKNOWN_MARKET),
         (EXPIRY + 1, (PUT, INACTIVE, INDEX, EXPIRY, PRICE), Fault.UNKNOWN_MARKET),
         (EXPIRY + 1, (CALL, INACTIVE, INDEX, PREMIUM, PRICE), Fault.UNKNOWN_MARKET),
@@ -456,7 +462,7 @@ def test_configure_series__each_case__has_its_fault(
         assert state.markets[MarketId(market)] == made
 
 
-@pytest.mark.parametrize("status", [INACTIVE, ACTIVE])
+@pytest.mark.parametrize("status", [INACTIVE, ACTIVE, CLOSING])
 def test_configure_series__settled__inactive(status: SeriesStatus) -> None:
     state = make_scene()
     settled = create_series(CALL, SETTLED, INDEX, EXPIRY, PRICE)
@@ -471,6 +477,79 @@ def test_configure_series__expiry_over__inactive(changes: dict[str, int]) -> Non
     set_market(state, EXPIRY, make_expiry(**changes))
     body = encode_configure_series(MarketId(EXPIRY + 3), CALL, ACTIVE, INDEX, EXPIRY, PRICE)
     assert configure(state, body) == Fault.INACTIVE
+
+
+def test_configure_series__unknown_status__out_of_range() -> None:
+    fields = bytes((PERPETUAL, 4)) + INDEX.to_bytes(2, "big") + bytes(10)
+    body = encode_configure(SERIES_TAG, FREE, fields)
+    assert configure(make_state(START), body) == Fault.OUT_OF_RANGE
+
+
+STATUSES = (ACTIVE, CLOSING, INACTIVE, SETTLED, ACTIVE)
+
+
+def make_row() -> State:
+    """A state with a series of each status from FREE on, then none, then no series."""
+    state = make_state(START)
+    for offset, status in enumerate(STATUSES):
+        series = create_series(PERPETUAL, status, INDEX, MarketId(0), 0)
+        set_market(state, MarketId(FREE + offset), series)
+    set_market(state, MarketId(FREE + 6), create_expiry(INDEX, Timestamp(0)))
+    return state
+
+
+def read_row(state: State) -> list[object]:
+    leaves = [state.markets.get(MarketId(FREE + offset)) for offset in range(8)]
+    return [leaf.status if isinstance(leaf, Series) else leaf for leaf in leaves]
+
+
+@pytest.mark.parametrize(
+    ("status", "row"),
+    [
+        (CLOSING, (CLOSING, CLOSING, INACTIVE, SETTLED, CLOSING)),
+        (ACTIVE, (ACTIVE, ACTIVE, INACTIVE, SETTLED, ACTIVE)),
+    ],
+)
+def test_configure_closing__row_of_all_kinds__only_what_trades_changes(
+    status: SeriesStatus, row: tuple[SeriesStatus, ...]
+) -> None:
+    state = make_row()
+    rest = read_row(state)[5:]
+    assert configure(state, encode_configure_closing(FREE, status, 8)) == Fault.NONE
+    assert read_row(state) == [*row, *rest]
+
+
+def test_configure_closing__range__its_ends_are_exact() -> None:
+    state = make_row()
+    last = MarketId(FREE + 4)
+    assert configure(state, encode_configure_closing(FREE, CLOSING, 4)) == Fault.NONE
+    assert read_row(state)[4] == ACTIVE
+    assert configure(state, encode_configure_closing(last, CLOSING, 1)) == Fault.NONE
+    assert read_row(state)[:5] == [CLOSING, CLOSING, INACTIVE, SETTLED, CLOSING]
+
+
+@pytest.mark.parametrize(
+    ("market", "fields", "fault"),
+    [
+        (FREE, bytes((CLOSING, 0)), Fault.OUT_OF_RANGE),
+        (FREE, bytes((CLOSING, 64)), Fault.NONE),
+        (FREE, bytes((CLOSING, 65)), Fault.OUT_OF_RANGE),
+        (MarketId(65_535), bytes((CLOSING, 1)), Fault.NONE),
+        (MarketId(65_535), bytes((CLOSING, 2)), Fault.OUT_OF_RANGE),
+        (FREE, bytes((INACTIVE, 1)), Fault.OUT_OF_RANGE),
+        (FREE, bytes((SETTLED, 1)), Fault.OUT_OF_RANGE),
+        (FREE, bytes((4, 1)), Fault.OUT_OF_RANGE),
+        (FREE, bytes((CLOSING,)), Fault.NON_CANONICAL),
+        (FREE, bytes((CLOSING, 1, 0)), Fault.NON_CANONICAL),
+    ],
+)
+def test_configure_closing__each_case__has_its_fault(
+    market: MarketId, fields: bytes, fault: Fault
+) -> None:
+    state = make_row()
+    before = read_row(state)
+    assert configure(state, encode_configure(CLOSING_TAG, market, fields)) == fault
+    assert (read_row(state) == before) == (fault != Fault.NONE or market != FREE)
 
 
 @pytest.mark.parametrize("tag", [UNDERLYING_TAG, EXPIRY_TAG, SERIES_TAG])
@@ -499,7 +578,10 @@ def bodies(draw: st.DrawFn) -> bytes:
     """Bodies of any kind, mostly of the right length."""
     market = draw(st.sampled_from((0, 1, 2, 10, 25, *range(29, 66), 40, 41)))
     market = MarketId(market)
-    match draw(st.integers(0, 4)):
+    match draw(st.integers(0, 5)):
+        case 5:
+            status = draw(st.sampled_from(SeriesStatus))
+            return encode_configure_closing(market, status, draw(st.integers(0, 70)))
         case 0:
             return encode_configure_params(market, encode_params(draw(any_params())))
         case 1:
@@ -515,7 +597,7 @@ def bodies(draw: st.DrawFn) -> bytes:
                 draw(st.sampled_from((0, PRICE, PRICE, 1 << 63))),
             )
         case _:
-            tag = draw(st.sampled_from((0x43, 0x4D, 0x52, 0x55, 0x58, 0)))
+            tag = draw(st.sampled_from((0x43, 0x4D, 0x50, 0x52, 0x55, 0x58, 0)))
             return encode_configure(tag, market, draw(st.binary(max_size=200)))
 
 

@@ -283,6 +283,44 @@ def test_process_fill__settled__inactive():
     assert run_both(build(), make_fill(SETTLED, 700, 1))[0] == Fault.INACTIVE
 
 
+@pytest.mark.parametrize("market", [PERP, CALL, PUT])
+@pytest.mark.parametrize(
+    ("maker", "taker", "fault"),
+    [
+        # MAKER buys five lots, TAKER sells them.
+        (-5, 5, Fault.NONE),
+        (-6, 9, Fault.NONE),
+        (-4, 5, Fault.REDUCE_ONLY),
+        (-5, 4, Fault.REDUCE_ONLY),
+        (0, 5, Fault.REDUCE_ONLY),
+        (-5, 0, Fault.REDUCE_ONLY),
+        (5, 5, Fault.REDUCE_ONLY),
+        (-5, -5, Fault.REDUCE_ONLY),
+        (0, 0, Fault.REDUCE_ONLY),
+    ],
+)
+def test_process_fill__closing__both_sides_must_reduce(
+    market: MarketId, maker: int, taker: int, fault: Fault
+):
+    state = build()
+    series, _ = leaves(state, market)
+    status = SeriesStatus.CLOSING
+    set_market(state, market, replace(series, status=status, open_interest=100))
+    for account, size in ((MAKER, maker), (TAKER, taker)):
+        held = (Position(market, size, 0),) if size else ()
+        set_account(state, account, make_account(owner_of(account), RICH, *held))
+    compute_state_root(state)
+    assert run_both(state, make_fill(market, series.mark, 5))[0] == fault
+
+
+def test_process_fill__closing_and_expired__inactive():
+    state = build()
+    series, _ = leaves(state, CALL)
+    set_market(state, CALL, replace(series, status=SeriesStatus.CLOSING))
+    state.globals = replace(state.globals, clock=EXPIRY)
+    assert run_both(state, make_fill(CALL, PREMIUM, 1))[0] == Fault.INACTIVE
+
+
 @pytest.mark.parametrize(("held", "fault"), [(-1, Fault.NONE), (0, Fault.OUT_OF_RANGE)])
 def test_process_fill__open_interest_at_the_bound__out_of_range(held: int, fault: Fault):
     """Half of the leaf is kept for settlement, which counts both sides."""

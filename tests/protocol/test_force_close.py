@@ -160,6 +160,16 @@ def test_process_force_close__opposite_of_what_the_fund_holds__frees_the_fund():
     assert series.open_interest == 0
 
 
+def test_process_force_close__closing__the_fund_takes_over():
+    """Leaving by force is never stopped: the insurance fund may open what users may not."""
+    state = make_state()
+    series = state.markets[PERP]
+    assert isinstance(series, Series)
+    set_market(state, PERP, replace(series, status=SeriesStatus.CLOSING))
+    assert run_both(state, close())[0] == Fault.NONE
+    assert state.accounts[FUND].positions != ()
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [

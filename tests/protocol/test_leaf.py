@@ -21,6 +21,7 @@ from deltaroll.protocol.types import (
     Globals,
     Grid,
     MarketId,
+    MarketLeaf,
     Order,
     Position,
     RiskModel,
@@ -469,3 +470,19 @@ def test_lengths__constants__are_those_of_the_leaves() -> None:
     assert leaf.ACCOUNT_HEAD_BYTES + MAX_POSITIONS * leaf.POSITION_BYTES == 1776
     assert leaf.GRID_HEAD_BYTES + MAX_SCENARIOS * leaf.SCENARIO_BYTES == 609
     assert constants.LANE_PAIRS == (MAX_SCENARIOS + 1) // 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(grids(), committees, underlyings(), expiries(), series()))
+def test_decode_market__any_leaf_of_the_tree__is_read_as_its_own_type(value: MarketLeaf) -> None:
+    try:
+        encoding = leaf.encode_market(value)
+    except TransitionFault:
+        return
+    assert leaf.decode_market(encoding) == value
+
+
+@pytest.mark.parametrize("tag", [0, leaf.ACCOUNT_TAG, leaf.SLOT_TAG, leaf.EXIT_TAG, 0xFF])
+def test_decode_market__tag_of_no_market__value_error(tag: int) -> None:
+    with pytest.raises(ValueError, match="unknown tag"):
+        leaf.decode_market(bytes((tag,)) + bytes(200))

@@ -25,6 +25,7 @@ from deltaroll.protocol.constants import (
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.mark import process_mark
 from deltaroll.protocol.risk import (
+    MONTH,
     Board,
     compute_board,
     compute_discounts,
@@ -214,6 +215,15 @@ def test_compute_board__other_days__shocks_follow_the_power_of_time(days, power)
 def test_compute_board__less_than_the_floor__counts_as_the_floor():
     assert board_of(10**9, DAY // 2).up == board_of(10**9, DAY).up
     assert board_of(10**9, 0).up == board_of(10**9, DAY).up
+
+
+@pytest.mark.parametrize(("remaining", "power"), [(MONTH, "short"), (MONTH + 1, "long")])
+def test_compute_board__floor_above_a_month__power_is_that_of_what_remains(remaining, power):
+    model = replace(MODEL, day_floor=60 * ONE)
+    board = compute_board(0, 10**9, remaining, 0, model)
+    exponent = MODEL.short_power if power == "short" else MODEL.long_power
+    expected = 1 + 0.5 * 0.5 ** (exponent / ONE)
+    assert board.up / ONE == pytest.approx(expected, rel=1e-9)
 
 
 def test_compute_board__negative_rate__counts_as_none():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deltaroll.protocol.codec import encode_chunk
+from deltaroll.protocol.configure import MAX_CLOSING
 from deltaroll.protocol.constants import (
     MAX_CHUNK_GAS,
     MAX_CHUNK_WITNESS,
@@ -35,6 +36,8 @@ from deltaroll.protocol.types import (
 from deltaroll.protocol.witness import encode_signature_witness
 from tests.protocol.heavy import (
     cancel_all,
+    configure_closing,
+    configure_closing_everywhere,
     configure_committee,
     configure_expiry,
     configure_grid,
@@ -64,6 +67,7 @@ from tests.protocol.heavy import (
     forced_twice,
     fund,
     fund_after_accounts,
+    fund_after_closings,
     fund_after_deposits,
     fund_after_marks,
     fund_after_transfers,
@@ -168,6 +172,18 @@ SCENARIOS: dict[str, tuple[Callable[[Scene], Iterator[Step]], Callable[[], Scene
     ),
     "configure committee": (configure_committee, lambda: create_scene()),
     "configure grid": (configure_grid, lambda: create_scene()),
+    "configure closing": (
+        configure_closing,
+        lambda: create_scene(0, 0, MAX_CLOSING, adjacent=True, expiries=4),
+    ),
+    "fund, after closings": (
+        fund_after_closings,
+        lambda: create_scene(0, 0, MAX_CLOSING, adjacent=True),
+    ),
+    "configure closing, perpetuals": (
+        configure_closing_everywhere,
+        lambda: create_scene(0, 0, 256, adjacent=True),
+    ),
     "configure, too long": (configure_long, lambda: create_scene()),
     "noise": (noise, lambda: create_scene()),
     "mark options": (

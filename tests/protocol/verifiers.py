@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -78,6 +78,14 @@ class RevertError(Exception):
         self.data = data
 
 
+def deploy_verifiers(deploy: Callable[[str, bytes], str]) -> tuple[str, str]:
+    """Deploy both verifiers and what the first needs, by name and arguments; return addresses."""
+    parts = ("MarketExecutor", "AccountExecutor", "OptionPricer")
+    modules = encode(["address"] * 3, [deploy(name, b"") for name in parts])
+    executor = encode(["address"], [deploy("TransitionExecutor", modules)])
+    return deploy("TransitionVerifier", executor), deploy("SignatureVerifier", b"")
+
+
 class Verifiers:
     """Both verifiers and a queue, in one EVM."""
 
@@ -85,13 +93,7 @@ class Verifiers:
         self._evm = EVM()
         self.gas_used = 0
         """Gas of the last call, calldata and the 21,000 of a transaction included."""
-        pricer = self._deploy("OptionPricer")
-        markets = self._deploy("MarketExecutor")
-        accounts = self._deploy("AccountExecutor")
-        modules = encode(["address"] * 3, [markets, accounts, pricer])
-        executor = self._deploy("TransitionExecutor", modules)
-        self.transition = self._deploy("TransitionVerifier", encode(["address"], [executor]))
-        self.signature = self._deploy("SignatureVerifier")
+        self.transition, self.signature = deploy_verifiers(self._deploy)
         self.queue = self._deploy("MockQueue")
 
     def _deploy(self, name: str, arguments: bytes = b"") -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ape import networks, project
 
+from tests.scenarios.leaving import FIGURES
 from tests.scenarios.support import REMOVALS, Lab, Venue, create_venue
 
 
@@ -29,3 +30,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"scenarios: {len(REMOVALS)} lies removed, at most {gas:,} gas ({by_gas.name}) and "
             f"{size:,} bytes of calldata ({by_size.name})"
         )
+    for figure in FIGURES:
+        terminalreporter.write_line(f"scenarios: {figure}")

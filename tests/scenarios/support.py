@@ -230,7 +230,12 @@ class Venue:
         """Names of custom errors by selector."""
         if not _errors:
             contracts = self.contracts
-            for contract in (contracts.bridge, contracts.inbox, contracts.prover):
+            for contract in (
+                contracts.bridge,
+                contracts.inbox,
+                contracts.prover,
+                contracts.escape_hatch,
+            ):
                 for error in contract.contract_type.errors:
                     _errors["0x" + keccak(error.selector.encode())[:4].hex()] = error.name
         return _errors

@@ -27,7 +27,7 @@ from deltaroll.protocol.codec import (
     TABLE_BITS,
     encode_table,
 )
-from deltaroll.protocol.configure import encode_configure
+from deltaroll.protocol.configure import encode_configure, encode_configure_closing
 from deltaroll.protocol.constants import (
     ACCOUNT_DEPTH,
     MARKET_DEPTH,
@@ -1591,7 +1591,7 @@ def post_only__takes_later(lab: Lab) -> Lie:
 # REDUCE_ONLY: Alice is short 10 BTC_PERP, Bob long 10; neither holds BTC_LAST as Bob nor BTC_NEXT
 # as Alice
 #
-# | the reduce-only order | would |
+# | the order, reduce-only or in a series that is closing | would |
 # |---|---|
 # | Alice's, of BTC_NEXT, as maker | open |
 # | Bob's, of BTC_LAST, as taker | open |
@@ -1599,6 +1599,8 @@ def post_only__takes_later(lab: Lab) -> Lie:
 # | Bob's, to buy, as taker | grow |
 # | Alice's, to buy 21, as maker | flip to 11 |
 # | Bob's, to sell 11, as taker | flip to 1 |
+# | Alice's, in BTC_NEXT that is closing, as maker | open |
+# | Bob's, in BTC_LAST that is closing, as taker | open |
 
 REDUCE = {"reduce_only": True}
 
@@ -1637,6 +1639,18 @@ def reduce_only__taker_flips(lab: Lab) -> Lie:
     return lab.lie(
         lab.fill(lots=11, maker_is_buy=True, of_maker=of_both, of_taker={**of_both, **REDUCE})
     )
+
+
+@case(Fault.REDUCE_ONLY)
+def reduce_only__series_is_closing_and_maker_opens(lab: Lab) -> Lie:
+    configure(lab, encode_configure_closing(BTC_NEXT, SeriesStatus.CLOSING, 1))
+    return lab.lie(lab.queue(), lab.fill(market=BTC_NEXT))
+
+
+@case(Fault.REDUCE_ONLY)
+def reduce_only__series_is_closing_and_taker_opens(lab: Lab) -> Lie:
+    configure(lab, list_series(BTC_LAST, BTC, SeriesStatus.CLOSING))
+    return lab.lie(lab.queue(), lab.fill(market=BTC_LAST))
 
 
 # TIME_IN_FORCE

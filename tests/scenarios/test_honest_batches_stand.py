@@ -355,7 +355,8 @@ def queue_step(kind: str, account: AccountId, other: AccountId, amount: int, noi
                 body = len(data).to_bytes(2, "big") + data + signature
                 venue.send(bridge.force, body, sender=venue.watcher)
             case "status":
-                status = SeriesStatus(amount % 2)
+                statuses = (SeriesStatus.INACTIVE, SeriesStatus.ACTIVE, SeriesStatus.CLOSING)
+                status = statuses[amount % 3]
                 venue.send(
                     bridge.configure, list_series(BTC_LAST, BTC, status), sender=venue.governor
                 )
@@ -576,7 +577,7 @@ def forge_market(leaf: MarketLeaf) -> list[MarketLeaf]:
                 replace(leaf, mark=leaf.mark + 1),
                 replace(leaf, marked_at=Timestamp(0)),
                 replace(leaf, open_interest=leaf.open_interest + 1),
-                replace(leaf, status=SeriesStatus((leaf.status + 1) % 3)),
+                replace(leaf, status=SeriesStatus((leaf.status + 1) % 4)),
                 replace(leaf, risk=tuple(100 * entry for entry in leaf.risk)),
             ]
         case Underlying():

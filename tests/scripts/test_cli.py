@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deltaroll.cli import MONEY, WalletSigner, compute_delay, plain_errors, to_money, unlock, watch
+from deltaroll.amounts import to_money
+from deltaroll.cli import MONEY, WalletSigner, compute_delay, plain_errors, unlock, watch
 from deltaroll.l1.deployment import DeploymentError
 from deltaroll.l1.gateway import L1Error
 from deltaroll.l1.registry import RegistryError

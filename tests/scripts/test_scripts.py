@@ -1,175 +1,27 @@
 """The commands as a user types them, against one chain: a deployment's life from start to claim."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import pytest
-import requests
-from eth_abi.abi import encode
-from eth_account import Account as EthAccount
-
-from deltaroll.protocol.eip712 import compute_domain_separator
-from deltaroll.protocol.hashing import keccak
-from deltaroll.protocol.types import AccountId, Address, Observation, SlotId, Timestamp, Transfer
-from deltaroll.sdk.signing import Signer
+from deltaroll.protocol.types import AccountId, Observation, SlotId, Timestamp, Transfer
+from tests.l1.venues import DEPLOYMENTS
 from tests.node.support import INDEX, MEMBERS, PERP, PRICE, compute_listing, make_order
+from tests.scripts.shell import ALIAS, CHAIN, TRADER, VENUE, WINDOW, Result, Shell, to_hex
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
-CHAIN = 1337
-WINDOW = 7 * 24 * 3_600
-ALIAS, PASSPHRASE = "venue", "correct horse"
-EthAccount.enable_unaudited_hdwallet_features()
-PHRASE = "test test test test test test test test test test test junk"
-"""Of anvil's accounts, and of Ape's test accounts."""
-VENUE, TRADER = (
-    Signer(bytes(EthAccount.from_mnemonic(PHRASE, account_path=f"m/44'/60'/0'/0/{place}").key))
-    for place in (7, 1)
-)
-"""The venue's key is in a keyfile; the trader is Ape's test account 1."""
 BUYER, SELLER = AccountId(1), AccountId(2)
 CASH = 500_000 * 10**6
 DEPOSIT = "deposit(address,uint32,uint256)"
 SIZE = 4
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    def find(self, label: str) -> str:
-        """What a line of output says after its label."""
-        (line,) = [line for line in self.out.splitlines() if line.startswith(label)]
-        return line.removeprefix(label).strip()
-
-
-class Shell:
-    """A working environment of its own: chain, accounts, registry."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
-        self.url = url
-        data = folder / "ape"
-        (data / "accounts").mkdir(parents=True)
-        keyfile = EthAccount.encrypt(VENUE._key.secret, PASSPHRASE, kdf="pbkdf2", iterations=1_000)
-        (data / "accounts" / f"{ALIAS}.json").write_text(json.dumps(keyfile))
-        shared = Path(os.environ.get("APE_DATA_FOLDER", ROOT / ".ape")) / "packages"
-        if shared.is_dir():
-            (data / "packages").symlink_to(shared)
-        self.environment = os.environ | {
-            "APE_DATA_FOLDER": str(data),
-            f"APE_ACCOUNTS_{ALIAS}_PASSPHRASE": PASSPHRASE,
-            "NO_COLOR": "1",
-        }
-
-    def run(self, script: str, *arguments: object, network: str = "", **changes: str) -> Result:
-        """Type `ape run ...`; nobody answers a question."""
-        command = [str(BIN / "ape"), "run", script, "--network"]
-        command += [network or f"ethereum:local:{self.url}", *map(str, arguments)]
-        if "--registry" not in command:
-            command += ["--registry", str(self.folder / "deployments")]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=self.environment | changes,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    def succeed(self, script: str, *arguments: object) -> Result:
-        result = self.run(script, *arguments)
-        assert result.code == 0, result
-        return result
-
-    def call(self, method: str, *parameters: object) -> Any:
-        """Ask the chain."""
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
-        answer = requests.post(self.url, json=request, timeout=30).json()
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def send(self, target: str, signature: str, *values: object) -> None:
-        """Transact as the venue; anvil holds the key too."""
-        types = signature[signature.index("(") + 1 : -1].split(",")
-        data = keccak(signature.encode())[:4] + encode(types, values)
-        transaction = {"from": to_hex(VENUE.address), "to": target, "data": "0x" + data.hex()}
-        # Answers with the receipt, once the transaction is mined.
-        assert self.call("eth_sendTransactionSync", transaction)["status"] == "0x1"
-
-    def get_time(self) -> int:
-        return int(self.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
-
-    @property
-    def registry(self) -> dict[str, Any]:
-        content = json.loads((self.folder / "deployments" / f"{CHAIN}.json").read_text())
-        assert isinstance(content, dict)
-        return content
-
-    def get_address(self, name: str) -> str:
-        return str(self.registry["contracts"][name]["address"])
-
-    @property
-    def domain(self) -> bytes:
-        inbox = Address(bytes.fromhex(self.get_address("RollupInbox")[2:]))
-        return compute_domain_separator(CHAIN, inbox)
-
-
-def to_hex(value: bytes) -> str:
-    return "0x" + value.hex()
-
-
-def iter_until(lines: Iterable[str], mark: str) -> Iterator[str]:
-    """Yield lines up to the first that holds `mark`."""
-    for line in lines:
-        yield line
-        if mark in line:
-            return
-    raise AssertionError(f"the chain ended without saying {mark!r}")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory) -> Iterator[str]:
-    """A chain for this module alone."""
-    log = tmp_path_factory.mktemp("chain") / "anvil.log"
-    arguments = ["--port", "0", "--chain-id", str(CHAIN), "--accounts", "20"]
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            [str(BIN / "anvil"), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            # The last line of its greeting names the port; it prints little after that.
-            said = "".join(iter_until(process.stdout, "Listening on"))
-            address = said.rsplit("Listening on ", 1)[1].strip()
-            reader = Thread(target=process.stdout.read, daemon=True)
-            reader.start()
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-
-
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, url) -> Shell:
-    return Shell(tmp_path_factory.mktemp("shell"), url)
+def write_venue(shell: Shell, governor: str = "deployer") -> Path:
+    """The repository's local venue, but for its governance: the deployer lists what it likes."""
+    text = (DEPLOYMENTS / "local.yaml").read_text()
+    path = shell.folder / f"{governor}.yaml"
+    path.write_text(text[: text.index("governance:")] + f"governor: {governor}\n")
+    return path
 
 
 def write_requests(shell: Shell) -> Path:
@@ -212,10 +64,11 @@ def check_conserved(result: Result, batch: int, settled: int) -> str:
 def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     # Deploy: nothing is there before, a registry afterwards.
     account = ("--account", ALIAS)
-    deployed = shell.succeed("deploy", *account)
+    venue = ("--venue", write_venue(shell), "--poll", "0.05")
+    deployed = shell.succeed("deploy", *account, *venue)
     assert shell.registry["chain_id"] == CHAIN
-    for name, entry in shell.registry["contracts"].items():
-        assert entry["address"] in deployed.find(name)
+    for entry in shell.registry["contracts"].values():
+        assert entry["address"] in deployed.out
         assert shell.call("eth_getCode", entry["address"], "latest") != "0x"
     assert shell.registry["contracts"]["RollupInbox"]["arguments"]["parameters"]
 
@@ -245,18 +98,21 @@ def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     assert challenging.result().out.strip().endswith("batch 1: no fraud")
 
     # Leave by force; it cannot be claimed before it has settled.
-    forced = shell.succeed("exit", *account, "--amount", "10.25", "--from", BUYER)
-    assert "forced exit of up to 10.250000 queued" in forced.out
-    assert "within 12 hours" in forced.out
+    leaving = ("exit", *account, "--yes")
+    forced = shell.succeed(*leaving, "--amount", "10.25", "--from", BUYER)
+    assert "ask L1 for a forced exit of up to 10.250000 from account 1 ..." in forced.out
+    assert "Run this again after" in forced.out
     again = shell.succeed("sequence", *account, *store, "--once")
     assert "batch 2: 1 chunks" in again.err
+    sell_claim(shell)
     check_bad_input(shell)
 
     # A window later the money is there.
     shell.call("evm_increaseTime", WINDOW + 1)
     shell.call("evm_mine")
-    claimed = shell.succeed("exit", *account)
-    assert "claimed 10.250000" in claimed.out
+    claimed = shell.succeed(*leaving)
+    assert "claim exit 0 ..." in claimed.out
+    assert "Everything that was asked for is paid." in claimed.out
     with ThreadPoolExecutor(2) as pool:
         following = pool.submit(shell.succeed, "follow", "--once")
         showing = pool.submit(shell.succeed, "status")
@@ -268,16 +124,44 @@ def test_scripts__life_of_a_deployment__deploy_to_claim(shell):
     assert status.find("vault") == "749,990.250000"
 
 
+def sell_claim(shell: Shell) -> None:
+    """Before it has settled the exit is quoted and sold; the buyer gives it back."""
+    exit_, buyer = ("--exit", 0), ("--account", "TEST::1")
+    with ThreadPoolExecutor(2) as pool:
+        listing = pool.submit(shell.succeed, "claims list", "--account", ALIAS)
+        terms = ("--ether-price", 1_000, "--base-fee", 10**9, "--risk", 0)
+        quoting = pool.submit(shell.succeed, "claims quote", *exit_, *terms)
+    listed, quoted = listing.result(), quoting.result()
+    assert "exit 0: 10.250000, " in listed.out
+    assert "settles " in listed.out
+    assert "1 claims, 10.250000" in listed.out
+    assert quoted.find("gas") == "0.235000"
+    assert 9 < float(quoted.find("price")) < 10.25 - 0.235
+    trader = to_hex(TRADER.address)
+    shell.send(shell.registry["token"], "mint(address,uint256)", trader, 10**7)
+    offer = (*exit_, "--price", "9.75", "--to", trader)
+    offered = shell.succeed("claims offer", "--account", ALIAS, *offer)
+    assert "exit 0 offered for 9.750000" in offered.out
+    taken = shell.succeed("claims take", *buyer, *exit_, "--max-price", "9.80")
+    assert "exit 0 of 10.250000 bought for 9.750000" in taken.out
+    venue = to_hex(VENUE.address)
+    given = shell.succeed("claims transfer", *buyer, *exit_, "--to", venue)
+    assert f"exit 0 of 10.250000 is of {venue} now" in given.out
+
+
 def check_bad_input(shell: Shell) -> None:
     """Each wrong command ends in one clear line and changes nothing."""
     account = ("--account", ALIAS)
     nowhere = ("--registry", shell.folder / "nowhere")
+    venue = ("--venue", write_venue(shell, governor="me"))
     cases: list[tuple[str, tuple[object, ...], str]] = [
-        ("exit", account, "not settled yet: the newest settled batch is 0"),
+        ("exit", (*account, "--amount", "5"), "another exit is under way"),
         ("status", nowhere, "does not exist: deploy first"),
+        ("claims offer", (*account, "--exit", 7, "--price", 1), "is in no batch that was derived"),
+        ("claims take", (*account, "--exit", 0, "--max-price", 1), "exit: 0 is not for sale"),
         ("deposit", (*account, "--amount", "9999999999999"), "is more than"),
         ("deposit", ("--account", "nobody", "--amount", "1"), "nobody"),
-        ("deploy", (*account, "--governor", "me", *nowhere), "governor: me is not an address"),
+        ("deploy", (*account, *venue, *nowhere), "governor: me is not an address"),
     ]
     block = shell.call("eth_blockNumber")
     with ThreadPoolExecutor(2) as pool:

@@ -1,6 +1,5 @@
 """`sequence --listen` and `liquidate`, in this process: an L1 in memory, real sockets."""
 
-import importlib.util
 import json
 import re
 import socket
@@ -18,22 +17,13 @@ from click.testing import CliRunner
 from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.server import LineServer, SequencerThread
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
+from tests.loading import load_script
 from tests.node.distress import ADA, open_distressed
 from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, FakeSender, follow
 from tests.node.support import CASH, DOMAIN, OWNERS, Venue, compute_listing, encode_deposit, restart
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CHAIN, INBOX = 1337, "0x" + "11" * 20
 """Of DOMAIN."""
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +34,12 @@ def keep_logs():
 
 @pytest.fixture
 def sequence() -> ModuleType:
-    return load("sequence")
+    return load_script("sequence")
 
 
 @pytest.fixture
 def liquidate() -> ModuleType:
-    return load("liquidate")
+    return load_script("liquidate")
 
 
 class BondedInbox(FakeInbox):

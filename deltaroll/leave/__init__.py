@@ -1,0 +1,1 @@
+"""Leaving a rollup with a key and an L1 node: what is there, what to do next, and doing it."""

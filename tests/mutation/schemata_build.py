@@ -1,0 +1,138 @@
+"""Compiles the Solidity protocol with all its mutants, or loads it from `build/mutation`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.mutation import schemata
+from tests.mutation.schemata import Mutant
+from tools.compile import ROOT, Project, SourceTree
+
+CONTRACTS = (
+    "TransitionVerifier",
+    "TransitionExecutor",
+    "MarketExecutor",
+    "AccountExecutor",
+    "OptionPricer",
+    "SignatureVerifier",
+)
+ENTRIES = {name: f"contracts/{name}.sol" for name in CONTRACTS}
+OPTIMIZER = {
+    "enabled": True,
+    "runs": 200,
+    "details": {
+        "yul": True,
+        "inliner": False,
+        "cse": False,
+        "constantOptimizer": False,
+        "deduplicate": False,
+        "orderLiterals": False,
+        "peephole": True,
+        "jumpdestRemover": True,
+        # No optimisation: all that is needed is that variables may move to memory.
+        "yulDetails": {"stackAllocation": True, "optimizerSteps": "u:"},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The contracts' creation code, and the mutants in them."""
+
+    codes: dict[str, bytes]
+    mutants: list[Mutant]
+
+
+def run_compiler(project: Project, sources: Mapping[str, str], settings: dict[str, Any]) -> Any:
+    """Return what the compiler says."""
+    request = {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in sources.items()},
+        "settings": project.settings | {"optimizer": OPTIMIZER} | settings,
+    }
+    done = subprocess.run(
+        [project.compiler],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    response = json.loads(done.stdout)
+    errors = [item for item in response.get("errors", []) if item["severity"] == "error"]
+    assert not errors, "\n".join(item["formattedMessage"] for item in errors[:20])
+    return response
+
+
+def compile_entry(
+    project: Project, tree: SourceTree, sources: Mapping[str, str], name: str, folder: Path
+) -> bytes:
+    """Return the creation code of a contract, compiled or as it was kept."""
+    entry = ENTRIES[name]
+    needed = {source: sources[source] for source in (*tree.closure(entry), schemata.HELPERS)}
+    key = json.dumps([needed, OPTIMIZER, project.settings], sort_keys=True)
+    kept = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.hex"
+    if not kept.is_file():
+        for outdated in folder.glob(f"{name}-*.hex"):
+            outdated.unlink()
+        selection = {entry: {name: ["evm.bytecode.object"]}}
+        response = run_compiler(project, needed, {"outputSelection": selection})
+        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(
+            response["contracts"][entry][name]["evm"]["bytecode"]["object"], encoding="ascii"
+        )
+        temporary.replace(kept)
+    return bytes.fromhex(kept.read_text(encoding="ascii"))
+
+
+def find_reached(trees: Mapping[str, Any], roots: Collection[str]) -> set[str]:
+    """Return the functions that the contracts can come to, as `File.function`.
+
+    The others serve tests and tools; nothing that is deployed has them.
+    """
+    functions: dict[int, tuple[str, Any]] = {}
+    pending = []
+    for source, tree in trees.items():
+        name = source.rpartition("/")[2].removesuffix(".sol")
+        for node in schemata.iterate(tree):
+            if node["nodeType"] == "FunctionDefinition":
+                functions[node["id"]] = f"{name}.{node['name'] or node['kind']}", node
+                if source in roots:
+                    pending.append(node["id"])
+    reached: set[int] = set(pending)
+    while pending:
+        _, function = functions[pending.pop()]
+        for node in schemata.iterate(function):
+            called = node.get("referencedDeclaration")
+            if called in functions and called not in reached:
+                reached.add(called)
+                pending.append(called)
+    return {functions[number][0] for number in reached}
+
+
+def build(folder: Path, workers: int) -> Build:
+    """Return the contracts with their mutants."""
+    folder.mkdir(parents=True, exist_ok=True)
+    project = Project(ROOT)
+    tree = SourceTree(project)
+    sources = tree.closure(*ENTRIES.values())
+    response = run_compiler(project, sources, {"outputSelection": {"*": {"": ["ast"]}}})
+    trees = {name: item["ast"] for name, item in response["sources"].items()}
+    own = set(ENTRIES.values())
+    mutated = [name for name in sources if name.startswith("contracts/protocol/") or name in own]
+    rewritten, mutants = schemata.rewrite(sources, trees, mutated)
+    reached = find_reached(trees, own)
+    mutants = [mutant for mutant in mutants if mutant.key.partition(":")[0] in reached]
+
+    def compile_one(name: str) -> bytes:
+        return compile_entry(project, tree, rewritten, name, folder)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return Build(dict(zip(ENTRIES, pool.map(compile_one, ENTRIES), strict=True)), mutants)
