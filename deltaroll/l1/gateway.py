@@ -69,7 +69,7 @@ QUEUE_COUNT_CALL = keccak(b"queueCount()")[:4]
 IS_FROZEN_CALL = keccak(b"isFrozen()")[:4]
 QUEUE_HASH_CALL = keccak(b"queueHash(uint64)")[:4]
 
-__all__ = ["Contracts", "ContradictionError", "Gateway", "L1Error", "MissingBlockError"]
+__all__ = ["Contracts", "ContradictionError", "Gateway", "L1Error", "MissingBlockError", "request"]
 
 
 class MissingBlockError(L1Error):
