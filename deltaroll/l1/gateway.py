@@ -66,6 +66,7 @@ NO_SUCH_BLOCK = ("not found", "unknown block", "not available", "not supported")
 SELECTOR = re.compile("0x([0-9a-f]{8})")
 HEAD_HASH_CALL = keccak(b"headHeaderHash()")[:4]
 QUEUE_COUNT_CALL = keccak(b"queueCount()")[:4]
+IS_FROZEN_CALL = keccak(b"isFrozen()")[:4]
 QUEUE_HASH_CALL = keccak(b"queueHash(uint64)")[:4]
 
 __all__ = ["Contracts", "ContradictionError", "Gateway", "L1Error", "MissingBlockError"]
@@ -161,12 +162,6 @@ class Gateway:
         """Return the newest block."""
         return self.get_block("latest")
 
-    def get_base_fee(self) -> int:
-        """Return the base fee of the newest block, wei per gas."""
-        answer = self._request("eth_getBlockByNumber", ["latest", False])
-        with _reading("eth_getBlockByNumber"):
-            return _to_int(answer["baseFeePerGas"])
-
     def is_syncing(self) -> bool:
         """Return whether the node says of itself that it is behind; one that does not know the
         question is not."""
@@ -196,6 +191,7 @@ class Gateway:
             self.call_at(block, self._inbox, HEAD_HASH_CALL),
             count,
             self.call_at(block, self._bridge, last) if count else ZERO_HASH,
+            any(self.call_at(block, self._inbox, IS_FROZEN_CALL)),
         )
 
     def explain(self, text: str) -> str:
@@ -222,6 +218,12 @@ class Gateway:
             isinstance(answer, dict) and _to_bytes(answer.get("hash", "0x")) == block.hash
             for answer in answers
         )
+
+    def get_base_fee(self) -> int:
+        """Return the base fee of the newest block, wei per gas."""
+        answer = self._request("eth_getBlockByNumber", ["latest", False])
+        with _reading("eth_getBlockByNumber"):
+            return _to_int(answer["baseFeePerGas"])
 
     def get_events(self, first: int, last: int) -> list[L1Event]:
         """Return the rollup's events in blocks first..last, in the order in which they happened."""
@@ -263,6 +265,15 @@ class Gateway:
         return self.nodes.request(method, parameters)
 
 
+@contextmanager
+def _reading(method: str) -> Iterator[None]:
+    """Turn an answer that does not have the form of one into an L1Error."""
+    try:
+        yield
+    except (AttributeError, DecodingError, IndexError, KeyError, TypeError, ValueError) as problem:
+        raise L1Error(f"L1: {method}: an answer of another form: {problem!r}") from problem
+
+
 def get_logs(
     node: Node, addresses: Sequence[str], first: int, last: int
 ) -> Iterator[dict[str, Any]]:
@@ -285,19 +296,10 @@ def get_events(
     """Return a rollup's events in blocks first..last, in the order in which they happened; raises
     like `get_logs`.
     """
-    logs = get_logs(node, (inbox, bridge, escape_hatch), first, last)
     with _reading("eth_getLogs"):
+        logs = get_logs(node, (inbox, bridge, escape_hatch), first, last)
         events = (_decode_log(log, bridge.lower(), escape_hatch.lower()) for log in logs)
         return [event for event in events if event is not None]
-
-
-@contextmanager
-def _reading(method: str) -> Iterator[None]:
-    """Turn an answer that does not have the form of one into an L1Error."""
-    try:
-        yield
-    except (AttributeError, DecodingError, IndexError, KeyError, TypeError, ValueError) as problem:
-        raise L1Error(f"L1: {method}: an answer of another form: {problem!r}") from problem
 
 
 def _to_int(value: Any) -> int:

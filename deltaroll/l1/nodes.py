@@ -82,6 +82,10 @@ class NodePool:
         self.nodes = tuple(nodes)
         self._current = 0
 
+    def make_request(self, rpc: str, parameters: Iterable[Any] | None = None) -> Any:
+        """Return what `request` does: a pool is a node."""
+        return self.request(rpc, list(parameters or ()))
+
     def request(self, method: str, parameters: list[Any]) -> Any:
         """Return an answer of the first node that has one.
 
@@ -101,10 +105,6 @@ class NodePool:
                 return answer
         assert problem is not None
         raise problem
-
-    def make_request(self, rpc: str, parameters: Iterable[Any] | None = None) -> Any:
-        """Be a node oneself: like `request`."""
-        return self.request(rpc, list(parameters or ()))
 
     def turn(self) -> None:
         """Ask the next node from now on: what this one says does not fit together."""

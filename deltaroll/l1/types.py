@@ -85,6 +85,7 @@ class Tally:
     queue_count: int
     queue_hash: bytes
     """The accumulator after the last message, zero before the first."""
+    is_frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

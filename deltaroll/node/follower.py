@@ -305,15 +305,19 @@ class Follower:
         self._forget_reorganised(head)
         if self.head != head or self._seen[-1:] != [head]:
             self._read(head)
+        target = compute_chain(self._events)
         try:
-            target = compute_chain(self._events)
             self._follow(target)
         except ContradictionError:
             self._distrust(self.chain[-1].submitted.block if self.chain else -1)
             raise
+        closing = compute_closing(self._events)
+        if closing is not None and self.closing is None:
+            log.warning("rollup_frozen", block=closing.block)
         self.posted = target
         removals = (event for event in reversed(self._events) if isinstance(event, BatchRemoved))
         self.last_removal = next(removals, None)
+        self.closing = closing
         self.head = head
         return head
 
@@ -324,8 +328,10 @@ class Follower:
         try:
             chain = compute_chain(events)
             queue = compute_queue(events, self.queue)
-            closing = compute_closing(events)
-            validate_tally(chain, queue, self.gateway.get_tally(head))
+            tally = self.gateway.get_tally(head)
+            validate_tally(chain, queue, tally)
+            if tally.is_frozen != (compute_closing(events) is not None):
+                raise ContradictionError("L1: the events do not say whether the inbox is frozen")
         except ContradictionError:
             # What was seen before has added up; twice in a row, and that is in doubt too.
             self._contradictions += 1
@@ -333,9 +339,6 @@ class Follower:
                 self._distrust(-1)
             raise
         self._contradictions = 0
-        if closing is not None and self.closing is None:
-            log.warning("rollup_frozen", block=closing.block)
-        self.closing = closing
         self._events = events
         self.queue = queue
         self.state.messages = {event.index: event.message for event in queue}

@@ -8,6 +8,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deltaroll.l1.sending import Fees
 from deltaroll.protocol.hashing import keccak
 
 SCHEMA = """
@@ -41,14 +42,6 @@ class Call:
     def content(self) -> bytes:
         """What tells it from other calls."""
         return keccak(f"{self.target} {self.gas} {self.value} ".encode() + self.data)
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """Wei per gas."""
-
-    limit: int
-    tip: int
 
 
 @dataclass(frozen=True, slots=True)

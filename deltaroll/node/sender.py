@@ -11,7 +11,6 @@ Nothing here waits. `tick` is called after each look at L1 and does what is due.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -23,25 +22,18 @@ from ape.exceptions import ApeException
 from eth_utils.conversions import to_bytes
 
 from deltaroll.l1.gateway import Gateway, L1Error, MissingBlockError
-from deltaroll.l1.sending import SendError
+from deltaroll.l1.sending import BUMP, MIN_TIP, PATIENCE, TOO_CHEAP, Fees, SendError, to_gwei
 from deltaroll.l1.types import BlockRef
 from deltaroll.node.alarms import Alarm, Alarms
-from deltaroll.node.journal import Attempt, Call, Fees, Intent, Journal
+from deltaroll.node.journal import Attempt, Call, Intent, Journal
 from deltaroll.protocol.hashing import keccak
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-BUMP = (9, 8)
-"""Least rise of both fees for a replacement, and one wei. Nodes ask for a tenth, and some of them
-for more than exactly that."""
 MAX_BUMPS = 8
 """Rises in one go while a node says that what it has is dearer."""
-PATIENCE = 3
-"""Blocks that a transaction waits before its fees rise."""
-MIN_TIP = 10**8
-"""Wei per gas, where a node suggests less."""
 GAS_MARGIN = (6, 5)
 """What is allowed over the estimate: storage that others touch in between."""
 CONFIRMATIONS = 64
@@ -53,7 +45,7 @@ CANCEL_GAS = 21_000
 MEMORY = ":memory:"
 
 KNOWN = ("already known", "already imported", "known transaction")
-DEARER = ("underpriced", "replacement transaction", "could not replace")
+DEARER = ("underpriced", "replacement transaction", "could not replace", *TOO_CHEAP)
 COUNTED = ("nonce too low",)
 BROKE = ("insufficient funds", "insufficient balance", "exceeds the balance")
 RESERVED = ("already reserved",)
@@ -487,8 +479,3 @@ def _bump(fee: int) -> int:
 
 def _says(refusals: Iterable[str], texts: Iterable[str]) -> bool:
     return any(text in refusal for refusal in refusals for text in texts)
-
-
-def to_gwei(wei: int) -> str:
-    """Return wei per gas, readable."""
-    return f"{Decimal(wei) / 10**9:.3f}"

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from threading import Thread
 from typing import Any
 
@@ -179,16 +178,6 @@ class Lag:
         elif last_one == "latest":
             return ask(method, [*parameters[:-1], hex(self.head)])
         return forward()
-
-
-def alternate(rules: Sequence[Rule]) -> Rule:
-    """A load balancer: every request goes to the next node."""
-    turns = count()
-
-    def rule(method: str, parameters: list[Any], forward: Forward) -> Any:
-        return rules[next(turns) % len(rules)](method, parameters, forward)
-
-    return rule
 
 
 def to(upstream: Upstream) -> Rule:

@@ -277,10 +277,12 @@ class Rig:
         self.node.kill()
         self.node = self.start()
 
-    def open_challenger(self, confirmations: int = 0) -> Challenger:
+    def open_challenger(
+        self, confirmations: int = 0, account: AccountAPI | None = None
+    ) -> Challenger:
         gateway = self.open_gateway()
         follower = Follower(gateway, self.view_policy, elapsed=self.get_elapsed)
-        return Challenger(follower, Sender(gateway, self.base.watcher), confirmations)
+        return Challenger(follower, Sender(gateway, account or self.base.watcher), confirmations)
 
     def turn(self, times: int = 1, seconds: int = BLOCK_SECONDS) -> None:
         """The operator looks, then L1 mines a block."""

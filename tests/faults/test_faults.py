@@ -31,7 +31,6 @@ from tests.faults.proxy import (
     Lag,
     Proxy,
     Upstream,
-    alternate,
     answer_with,
     dead,
     honest,
@@ -182,7 +181,8 @@ def test_f3__one_of_two_nodes_dies__other_one_carries_on(rig: Rig):
 
 def test_f4__every_request_to_another_node_some_behind__never_wrong_and_recovers(rig: Rig):
     lagging = Lag(Upstream(rig.chain.url), 2)
-    rig.proxy.rule = alternate([honest, lagging, honest])
+    dice = random.Random(4)
+    rig.proxy.rule = lambda *request: dice.choice([honest, honest, lagging])(*request)
     challenger = rig.open_challenger()
     for _ in range(12):
         rig.node.pay()
@@ -221,7 +221,8 @@ def test_f5__transactions_swallowed__are_sent_again(rig: Rig):
     pay_and_post(rig, 2)
     assert rig.node.sender.find_open("batch") is not None
     rig.proxy.rule = honest
-    rig.check()
+    # At once, not when it has waited for too long.
+    rig.check(2)
 
 
 def test_f5__transactions_late_twice_and_in_the_wrong_order__count_once(rig: Rig):
@@ -283,6 +284,22 @@ def test_f7__fees_rise_tenfold__every_replacement_is_taken(rig: Rig):
             break
     assert answers
     assert rig.node.sender.find_open("batch") is None
+    rig.check()
+
+
+def test_f7__restart_with_a_stuck_transaction__is_known_and_raised(rig: Rig):
+    rig.node.pay()
+    rig.node.look()
+    stuck = rig.node.sender.find_open("batch")
+    assert stuck is not None
+    rig.restart()
+    found = rig.node.sender.find_open("batch")
+    assert found is not None
+    assert (found.nonce, found.key, found.attempts) == (stuck.nonce, stuck.key, stuck.attempts)
+    for _ in range(6):
+        rig.chain("anvil_setNextBlockBaseFeePerGas", hex(10**10))
+        rig.turn()
+    assert rig.node.sender.open == []
     rig.check()
 
 
@@ -404,12 +421,14 @@ def test_f9__somebody_else_posts_after_a_silence__operator_goes_on_from_it(rig: 
 def test_f10__out_of_funds__alarm_then_posts_by_itself_when_funded(rig: Rig):
     address = str(rig.base.operator.address)
     rig.chain("anvil_setBalance", address, hex(10**12))
+    rig.proxy.asked.clear()
     sent = rig.count_sent()
     for _ in range(3):
         rig.node.trade()
         rig.turn()
     assert Alarm.FUNDS_OUT in rig.node.sender.alarms.active
     assert rig.count_sent() == sent
+    assert SEND not in rig.proxy.asked
     rig.chain("anvil_setBalance", address, hex(ETHER))
     rig.check()
     assert rig.node.sender.alarms.active == set()
@@ -467,6 +486,8 @@ def test_f12__nodes_that_keep_back_lag_and_sync__challenger_never_sends(rig: Rig
         rig.proxy.rule = honest
         challenger.follower.poll()
         assert challenger.step() is None
+        assert len(challenger.follower.chain) - 1 == rig.count_batches()
+        assert len(challenger.follower.queue) == len(rig.node.follower.queue)
     assert rig.count_sent(rig.base.watcher) == 0
 
 
@@ -574,6 +595,26 @@ def test_f13__lie_is_reorganised_away_with_its_proof_under_way__nothing_reverts(
     assert rig.count_reverted(rig.base.watcher) == 0
 
 
+def test_f13__somebody_else_is_faster__own_proof_is_taken_back(rig: Rig):
+    rig.node.trade()
+    rig.node.operator.prepare()
+    rig.post_lie()
+    challenger, faster = rig.open_challenger(), rig.open_challenger(account=rig.base.standby)
+    rig.proxy.rule = swallow()
+    challenger.follower.poll()
+    assert challenger.step() is not None
+    rig.proxy.rule = honest
+    faster.follower.poll()
+    assert faster.step() is not None
+    rig.chain.mine()
+    for _ in range(3):
+        challenger.follower.poll()
+        assert challenger.step() is None
+        rig.chain.mine()
+    assert challenger.sender.open == []
+    assert rig.count_reverted(rig.base.watcher) == 0
+
+
 # F14
 
 
@@ -648,4 +689,16 @@ def test_f15__several_on_their_way__one_stuck_does_not_lose_the_others(rig: Rig)
     assert len(rig.node.sender.open) == 2
     before = int(rig.chain("eth_getBalance", target, "latest"), 16)
     rig.check()
+    assert int(rig.chain("eth_getBalance", target, "latest"), 16) == before + 7
+
+
+def test_f15__mined_payment_is_reorganised_away__is_sent_again(rig: Rig):
+    """Nothing else remembers it: no chain of batches asks for it again."""
+    target = str(rig.base.standby.address)
+    before = int(rig.chain("eth_getBalance", target, "latest"), 16)
+    with rig.chain.branch():
+        rig.node.sender.submit("gift", b"", Call(target, b"", 21_000, 7))
+        rig.turn(3)
+        assert rig.node.sender.open == []
+    rig.turn(3)
     assert int(rig.chain("eth_getBalance", target, "latest"), 16) == before + 7

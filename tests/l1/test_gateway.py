@@ -170,6 +170,7 @@ def test_is_syncing__any_node__what_it_says(gateway, provider, answer, expected)
 def test_get_tally__any_block__is_asked_for_by_its_hash(gateway, provider):
     words = {"headHeaderHash()": b"\x05" * 32, "queueCount()": (3).to_bytes(32, "big")}
     words["queueHash(uint64)"] = b"\x06" * 32
+    words["isFrozen()"] = bytes(32)
     by_selector = {keccak(name.encode())[:4].hex(): word for name, word in words.items()}
     provider.answers["eth_call"] = lambda parameters: (
         "0x" + by_selector[parameters[0]["data"][2:10]].hex()

@@ -13,11 +13,13 @@ from deltaroll.l1.commitments import (
     to_header_tuple,
 )
 from deltaroll.l1.gateway import ContradictionError, L1Error, MissingBlockError
+from deltaroll.l1.sending import Fees
 from deltaroll.l1.types import (
     BatchRemoved,
     BatchSubmitted,
     BlockRef,
     Header,
+    InboxFrozen,
     L1Event,
     MessageQueued,
     PostedChunk,
@@ -25,7 +27,7 @@ from deltaroll.l1.types import (
 )
 from deltaroll.node.alarms import Alarms
 from deltaroll.node.follower import Follower, compute_chain, compute_context
-from deltaroll.node.journal import Attempt, Call, Fees, Intent
+from deltaroll.node.journal import Attempt, Call, Intent
 from deltaroll.node.sender import Mined, RefusedError
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.fault import TransitionFault
@@ -288,7 +290,9 @@ class FakeGateway:
         events = [event for event in self.l1.events if event.block <= block.number]
         queue = [event for event in events if isinstance(event, MessageQueued)]
         head = compute_chain(events)[-1]
-        return Tally(head.header_hash, len(queue), queue[-1].queue_hash if queue else ZERO_HASH)
+        accumulator = queue[-1].queue_hash if queue else ZERO_HASH
+        is_frozen = any(isinstance(event, InboxFrozen) for event in events)
+        return Tally(head.header_hash, len(queue), accumulator, is_frozen)
 
     def is_syncing(self) -> bool:
         return False
