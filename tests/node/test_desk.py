@@ -17,7 +17,7 @@ from deltaroll.node.sequencer import RejectedError, Terms, Trigger
 from deltaroll.protocol.eip712 import hash_order
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
-from deltaroll.protocol.types import AccountId, SlotId, TimeInForce
+from deltaroll.protocol.types import AccountId, MessageKind, SlotId, TimeInForce
 from tests.node.desk_streams import Auditor, compute_desk, play
 from tests.node.support import (
     DOMAIN,
@@ -330,6 +330,38 @@ def test_listener__log_replayed__same_steps(new_path):
     reopened = type(venue.sequencer)(Recorder(path), DOMAIN, listener=second)
     assert second.steps == first.steps
     second.check(reopened)
+
+
+def test_rebase__others_have_posted__book_and_held_orders_are_told_as_they_are(venue):
+    """
+    | who    | does                                          | outcome                        |
+    | ada    | bids 3, holds a stop; carl bids               |                                |
+    | blaise | sells 1                                       | ada's bid has 2 left           |
+    | others | have posted a state where carl's orders died  | told: carl's bid is gone       |
+    """
+    sequencer = venue.sequencer
+    sequencer.seal()
+    twin = Venue().open()
+    twin.consume(MessageKind.CANCEL_ALL, OWNERS[CARL].address, CARL.to_bytes(4, "big"))
+    twin.sequencer.seal()
+    first = sequencer.chunks_sealed
+    submit(venue, ADA, 0, make_order(size=3))
+    submit(venue, ADA, 1, make_order(), trigger=Trigger(True, True, PRICE + 100))
+    submit(venue, CARL, 0, make_order(PRICE - TICK))
+    submit(venue, CARL, 1, make_order(), trigger=Trigger(True, True, PRICE + 100))
+    submit(venue, BLAISE, 0, make_order(is_buy=False))
+    sequencer.rebase(twin.state, first)
+    venue.auditor.check(sequencer)
+    assert get_updates(venue, CARL)[2:] == [
+        (0, OrderState.CANCELLED, CancelReason.STALE),
+        (1, OrderState.CANCELLED, CancelReason.STALE),
+    ]
+    assert sequencer.engine.find(ADA, SlotId(0)).remaining == 2
+    sequencer.set_clock(GENESIS + 1)
+    venue.observe(PRICE + 100)
+    venue.sequencer.flush()
+    assert sequencer.engine.find(ADA, SlotId(1)) is not None
+    venue.auditor.check(sequencer)
 
 
 def test_listener__entry_not_durable__nothing_is_told(venue):
