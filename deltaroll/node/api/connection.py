@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import Format, encode
 from deltaroll.node.api.errors import RateLimitedError, to_problem
@@ -32,7 +33,6 @@ from deltaroll.node.api.messages import (
 )
 from deltaroll.node.api.transport import Pipe
 from deltaroll.node.queries import DistressedQuery
-from deltaroll.node.sequencer import RejectedError
 
 log = structlog.get_logger(__name__)
 
