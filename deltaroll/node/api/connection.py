@@ -40,7 +40,6 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 POLICY_VIOLATION = 1008
-TRY_LATER = 1013
 MAX_SESSIONS = 64
 """Accounts that one connection may speak for."""
 MAX_PAUSE = 1.0
