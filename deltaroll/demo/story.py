@@ -11,12 +11,12 @@ from deltaroll.demo.prices import Close, read_closes
 from deltaroll.demo.venue import INDEX, MAKERS, PERPETUAL, Venue, fund_traders
 from deltaroll.l1.commitments import compress_branch
 from deltaroll.l1.types import PostedChunk, Stage
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.audit import Audit, compute_audit
 from deltaroll.node.batcher import Batcher, Posting, compute_submission, select_chunks
 from deltaroll.node.challenger import Removal
 from deltaroll.node.exits import find_exit
 from deltaroll.node.sender import Mined, Sender
-from deltaroll.node.sequencer import RejectedError
 from deltaroll.protocol.state import compute_state_root, set_account
 from deltaroll.protocol.transition import process_chunk
 from deltaroll.protocol.types import (

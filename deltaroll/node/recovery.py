@@ -16,6 +16,7 @@ import structlog
 
 from deltaroll.engine.matching import Execution, RestingOrder, SelfTradePolicy
 from deltaroll.l1.commitments import compute_queue_hash
+from deltaroll.node.admission import Receipt, RejectedError, Terms, Trigger
 from deltaroll.node.batcher import is_stale
 from deltaroll.node.entries import (
     AdoptedChunk,
@@ -46,15 +47,7 @@ from deltaroll.node.entries import (
     to_order_entry,
 )
 from deltaroll.node.follower import Derived, Follower, compute_context
-from deltaroll.node.sequencer import (
-    Applied,
-    Base,
-    Receipt,
-    RejectedError,
-    Sequencer,
-    Terms,
-    Trigger,
-)
+from deltaroll.node.sequencer import Applied, Base, Sequencer
 from deltaroll.node.store import Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
@@ -300,7 +293,7 @@ class Again:
                 self._revert(one, str(problem))
                 self._sequencer.note_reverted(one.sequence, one.entry, str(problem))
             return
-        if stood and before.execution is not None:
+        if stood:
             reason = compare(before.execution, after)
             if reason is not None:
                 self._revert(one, reason)
@@ -385,8 +378,11 @@ class Again:
         return receipt.execution
 
 
-def compare(before: Execution, after: Execution | None) -> str | None:
-    """Return in what an order has come out otherwise; None when it has not."""
+def compare(before: Execution | None, after: Execution | None) -> str | None:
+    """Return in what an order has come out otherwise; None when it has not. One without an
+    execution is held."""
+    if before is None:
+        return None if after is None else f"{after.status.name} instead of HELD"
     if after is None:
         return "not matched again"
     if before.fills != after.fills:

@@ -11,6 +11,7 @@ from typing import Any
 from ape.api import AccountAPI
 
 from deltaroll.l1.types import BatchSubmitted, PostedChunk
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.batcher import CLOCK_BYTES, Batcher, BatcherError, Posting
 from deltaroll.node.challenger import compute_chunk_proof
 from deltaroll.node.follower import (
@@ -21,7 +22,7 @@ from deltaroll.node.follower import (
 )
 from deltaroll.node.intake import take_in
 from deltaroll.node.sender import Sender
-from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.leaf import encode_globals

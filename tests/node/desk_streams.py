@@ -4,8 +4,9 @@ import random
 from dataclasses import dataclass, field
 
 from deltaroll.engine.matching import SelfTradePolicy
+from deltaroll.node.admission import RejectedError, Terms, Trigger
 from deltaroll.node.events import BookChange, OrderState, OrderUpdate, Step, Trade
-from deltaroll.node.sequencer import RejectedError, Sequencer, Terms, Trigger
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.types import AccountId, MarketId, SlotId, TimeInForce
 from tests.node.support import (
     ACCOUNTS,

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from deltaroll.engine.matching import OrderStatus, RejectReason, SelfTradePolicy
+from deltaroll.node.admission import RejectedError, Terms, Trigger
 from deltaroll.node.events import CancelReason, OrderState, OrderUpdate, Protection
 from deltaroll.node.receipts import (
     Outcome,
@@ -13,7 +14,6 @@ from deltaroll.node.receipts import (
     make_receipt_key,
     recover_receipt_signer,
 )
-from deltaroll.node.sequencer import RejectedError, Terms, Trigger
 from deltaroll.protocol.eip712 import hash_order
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltaroll.engine.matching import SelfTradePolicy
+from deltaroll.node.admission import to_poke
 from deltaroll.node.entries import (
     CancelAllEntry,
     CancelEntry,
@@ -31,7 +32,6 @@ from deltaroll.node.entries import (
     to_observations,
     to_order_entry,
 )
-from deltaroll.node.sequencer import to_poke
 from deltaroll.protocol.constants import MAX_AMOUNT, MAX_SIGNERS
 from deltaroll.protocol.types import (
     Distress,

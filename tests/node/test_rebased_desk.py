@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from deltaroll.node.admission import Receipt, Terms, Trigger
 from deltaroll.node.events import (
     AccountChange,
     BookChange,
@@ -15,10 +16,10 @@ from deltaroll.node.events import (
     Step,
 )
 from deltaroll.node.recovery import Obstacle
-from deltaroll.node.sequencer import Receipt, Sequencer, Terms, Trigger
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
-from deltaroll.protocol.types import AccountId, Order, SlotId, Transfer
+from deltaroll.protocol.types import AccountId, MessageKind, Order, SlotId, Transfer
 from tests.node.desk_streams import ALIVE, ENDS, compute_desk, play
 from tests.node.support import CASH, DOMAIN, INDEX, OTHER_INDEX, OWNERS, PRICE, make_order
 from tests.node.test_batcher import ADA, BLAISE, Desk
@@ -199,6 +200,49 @@ def test_rebase__a_day_later__what_has_expired_is_told_as_reverted(new_path):
         assert told[key].reason.startswith("expiry: ")
     assert desk.sequencer.engine.get_orders() == []
     check_again(desk, tail)
+    finish(desk)
+
+
+def test_rebase__others_have_posted__book_and_held_orders_are_told_as_they_are(new_path):
+    """
+    | who | does | outcome |
+    |---|---|---|
+    | Ada | bids 3, holds a stop | |
+    | Carl | bids, holds a stop | |
+    | Blaise | sells 1 | Ada's bid has 2 left |
+    | others | have posted that Carl cancels everything through L1 | his orders are refused now |
+    | the committee | reports a higher price | Ada's stop fires |
+    """
+    desk, tail = open_told(new_path())
+    stop = Terms(trigger=Trigger(is_index=True, is_above=True, level=PRICE + 50))
+    submit(desk, ADA, 0, make_order(PRICE, 3), Terms())
+    submit(desk, ADA, 1, make_order(PRICE - 100, 1), stop)
+    submit(desk, CARL, 0, make_order(PRICE - 100, 1), Terms())
+    submit(desk, CARL, 1, make_order(PRICE - 100, 1), stop)
+    submit(desk, BLAISE, 0, make_order(PRICE, 1, is_buy=False), Terms())
+    desk.seal()
+    desk.l1.enqueue(MessageKind.CANCEL_ALL, OWNERS[CARL].address, CARL.to_bytes(4, "big"))
+    other = Desk(new_path(), desk.l1)
+    assert recover(other) is not None
+    other.sync()
+    other.post_all()
+    report = recover(desk)
+    assert report is not None
+    assert report.obstacle == Obstacle.FOREIGN_BATCH
+    assert [one.reason for one in report.reverted] == [
+        "REJECTED instead of RESTING",
+        "REJECTED instead of HELD",
+    ]
+    told = {key[:2]: (one.state, one.remaining, one.reason) for key, one in tail.orders.items()}
+    assert told[CARL, 0] == told[CARL, 1] == (OrderState.REJECTED, 1, "ORDER_EPOCH")
+    assert told[ADA, 0] == (OrderState.PARTIALLY_FILLED, 2, "")
+    assert told[ADA, 1] == (OrderState.HELD, 1, "")
+    check_again(desk, tail)
+    desk.l1.mine()
+    desk.sync()
+    desk.venue.observe(PRICE + 60)
+    tail.check(desk.sequencer)
+    assert desk.sequencer.engine.find(ADA, SlotId(1)) is not None
     finish(desk)
 
 

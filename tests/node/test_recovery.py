@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.batcher import BatcherError, ForeignBatchError, StaleChunksError
 from deltaroll.node.recovery import Obstacle, Recovery, Report
-from deltaroll.node.sequencer import RejectedError
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.types import AccountId, MessageKind, SlotId, Transfer
 from tests.node.l1 import SLOT, FakeL1

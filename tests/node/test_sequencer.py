@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from deltaroll.engine.matching import OrderStatus, RejectReason
-from deltaroll.node.sequencer import RejectedError
+from deltaroll.node.admission import RejectedError
 from deltaroll.protocol.constants import MAX_AMOUNT
 from deltaroll.protocol.eip712 import compute_digest, hash_order
 from deltaroll.protocol.fault import Fault

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.admission import RejectedError
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import SequencerThread
 from deltaroll.node.store import StoreError
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import Format, encode
 from deltaroll.node.api.errors import RateLimitedError, to_problem
@@ -32,7 +33,6 @@ from deltaroll.node.api.messages import (
 )
 from deltaroll.node.api.transport import Pipe
 from deltaroll.node.queries import DistressedQuery
-from deltaroll.node.sequencer import RejectedError
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,6 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 POLICY_VIOLATION = 1008
-TRY_LATER = 1013
 MAX_SESSIONS = 64
 """Accounts that one connection may speak for."""
 MAX_PAUSE = 1.0

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.messages import Problem
-from deltaroll.node.sequencer import RejectedError
 from deltaroll.node.store import StoreError
 
 MAX_SHOWN = 80

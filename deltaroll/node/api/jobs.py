@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.data import IndexData, InsuranceData, LiquidationsData
 from deltaroll.node.api.errors import UnknownError
@@ -23,7 +24,7 @@ from deltaroll.node.api.messages import (
 )
 from deltaroll.node.api.service import Service, compute_account_snapshot, compute_ticker
 from deltaroll.node.events import Distressed
-from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.types import MarketId, Series, Underlying
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.channels import Channel, Message
 from deltaroll.node.api.connection import Connection
 from deltaroll.node.api.context import Context
@@ -11,7 +12,7 @@ from deltaroll.node.api.errors import to_problem
 from deltaroll.node.api.messages import ChannelMessage, MessageKind
 from deltaroll.node.api.service import compute_margin, compute_ticker
 from deltaroll.node.queries import MarginAnswer
-from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.sequencer import Sequencer
 
 
 class Pulse:

@@ -12,13 +12,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import encode_json
 from deltaroll.node.api.endpoints import ENDPOINTS, Asked, Endpoint
 from deltaroll.node.api.errors import RateLimitedError, UnauthorisedError, get_status, to_problem
 from deltaroll.node.api.messages import BatchFields, Failed, Problem, SessionFields
 from deltaroll.node.api.sessions import decode_token
-from deltaroll.node.sequencer import RejectedError
 from deltaroll.node.store import StoreError
 
 log = structlog.get_logger(__name__)

@@ -170,6 +170,8 @@ def make_config(app: Any, limits: Limits) -> uvicorn.Config:
         lifespan="off",
         access_log=False,
         log_config=None,
+        # Whoever sends junk is not to fill our logs.
+        log_level="error",
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

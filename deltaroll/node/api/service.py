@@ -5,6 +5,7 @@ from typing import Any
 
 from deltaroll.engine.aside import set_aside
 from deltaroll.engine.greeks import compute_series_greeks
+from deltaroll.node.admission import NO_TERMS, Receipt, RejectedError, Terms, Trigger
 from deltaroll.node.api.data import (
     AccountData,
     AccountSnapshot,
@@ -49,14 +50,7 @@ from deltaroll.node.queries import (
 from deltaroll.node.receipts import Outcome, SignedReceipt
 from deltaroll.node.recorder import get_reason_name
 from deltaroll.node.requests import handle_request
-from deltaroll.node.sequencer import (
-    NO_TERMS,
-    Receipt,
-    RejectedError,
-    Sequencer,
-    Terms,
-    Trigger,
-)
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import reset_meter
 from deltaroll.protocol.types import (

@@ -6,8 +6,9 @@ from collections import OrderedDict
 
 import msgspec
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.messages import SessionFields
-from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
