@@ -83,7 +83,7 @@ def cli(
         click.echo(f"bond taken back: transaction {receipt.txn_hash}")
         return
     sender = open_sender(gateway, account, None, None, Alarms())
-    proposer = Proposer(Follower(gateway, get_view_policy(provider)), sender)
+    proposer = Proposer(Follower(gateway, get_view_policy(gateway.provider)), sender)
     lines = [line for line in requests or () if line.strip()]
 
     def look() -> None:
