@@ -108,6 +108,7 @@ class Sender:
         """L1 block in which this process last sent or raised each."""
         self._unreported: set[int] = set()
         self._nonce = 0
+        self._block = 0
         self._base_fee = 0
         self._cost = 0
 
@@ -196,11 +197,13 @@ class Sender:
             intent = self.find_open(CANCEL)
         if intent is not None:
             self._journal.change(intent, kind, key, call)
+            self._sent_in[intent.number] = self._block
             self._raise_fees(intent)
             return intent
         nonce = max([self._nonce, *(each.nonce + 1 for each in self.open)])
         intent = self._journal.add(nonce, kind, key, call)
         self._intents.append(intent)
+        self._sent_in[intent.number] = self._block
         self._sign_and_send(intent, self._compute_fees())
         return intent
 
@@ -225,6 +228,7 @@ class Sender:
         where = {"blockHash": "0x" + head.hash.hex()}
         self._nonce = self._ask_number("eth_getTransactionCount", self.address, where)
         self._base_fee = self._read_base_fee(head)
+        self._block = head.number
         self._check_funds(where)
         for intent in list(self._intents):
             self._count(intent, head)
