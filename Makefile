@@ -18,6 +18,8 @@ export NO_COLOR := 1
 
 TESTS ?= tests
 ARGS ?=
+# Both cores for all tests; files stay together, since their chain and their rollup are dear.
+SPREAD := $(if $(filter tests,$(TESTS)),-n 2 --dist loadfile)
 N ?= 10000
 SEED ?= 1
 SCALE ?= 10
@@ -54,7 +56,7 @@ test: $(STAMP) ## Run the tests (TESTS=path, ARGS=pytest arguments)
 	@echo "Compiling the contracts"
 	@$(RUN) tools.build
 	@echo "Running pytest over $(TESTS)"
-	@$(RUN) pytest $(TESTS) $(ARGS)
+	@$(RUN) pytest $(TESTS) $(SPREAD) $(ARGS)
 
 lint: $(STAMP) ## Check style, types and the project's own rules
 	@$(MAKE) --keep-going lint-style lint-types lint-protocol lint-solidity
