@@ -25,6 +25,7 @@ from tests.mutation.python_mutants import Mutant as PythonMutant
 from tests.mutation.python_mutants import generate
 from tests.mutation.sampling import sample
 from tests.mutation.schemata import Mutant as SolidityMutant
+from tests.mutation.schemata_build import rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "mutation"
@@ -127,9 +128,12 @@ def run_python(choice: Choice) -> Result:
 
 def run_solidity(choice: Choice) -> Result:
     """Plant mutants of `contracts/protocol` and of the contracts that run it."""
-    every, bench = contracts_side.prepare(CASES[SOLIDITY], FOLDER, choice.workers)
-    mutants = choice.draw(SOLIDITY, every, lambda item: item.source)
-    survivors = contracts_side.find_survivors(mutants, bench, choice.workers)
+    program = rewrite(FOLDER)
+    mutants = choice.draw(SOLIDITY, program.mutants, lambda item: item.source)
+    explained = read_explained(SOLIDITY)
+    survivors = contracts_side.find_survivors(
+        program, mutants, explained, cases=CASES[SOLIDITY], workers=choice.workers
+    )
     planted = Counter(item.source for item in mutants)
     return tell(SOLIDITY, planted, [(item.source, item.key) for item in survivors])
 
