@@ -26,7 +26,7 @@ from tests.mutation.calls import Call, Outcome
 from tests.mutation.contracts_units import ContractProbe, installed
 from tests.mutation.processes import KILLED, SURVIVED, map_in_children
 from tests.mutation.schemata import COVER, MARK, Mutant
-from tests.mutation.schemata_build import CONTRACTS, HARNESSES, Program, rewrite
+from tests.mutation.schemata_build import CONTRACTS, HARNESSES, Program
 from tests.mutation.unit_tests import find_unnoticed
 from tests.protocol.evm import CALLER, artifacts
 from tests.protocol.verifiers import (
@@ -203,9 +203,9 @@ class Bench:
         return SURVIVED
 
 
-def prepare(program: Program, cases: int, workers: int) -> Bench:
+def prepare(codes: Mapping[str, bytes], cases: int) -> Bench:
     """Return what to judge mutants with first."""
-    machine = Machine(program.compile(CONTRACTS, workers))
+    machine = Machine(codes)
     recorded = record(SEED, cases)
     calls = []
     gas = []
@@ -245,19 +245,21 @@ def replay(mutants: Sequence[Mutant], bench: Bench, workers: int) -> list[Mutant
 
 def find_survivors(
     program: Program,
+    held: Sequence[Mutant],
     mutants: Sequence[Mutant],
     explained: Collection[str],
     *,
     cases: int,
     workers: int,
 ) -> list[Mutant]:
-    """Return the mutants that nothing notices. Unit tests are not asked about explained ones."""
-    survivors = replay(mutants, prepare(program, cases, workers), workers)
+    """Return the mutants that nothing notices; all are among those that the contracts hold.
+
+    Unit tests are not asked about explained ones.
+    """
+    codes = program.compile((*CONTRACTS, *HARNESSES), held, workers)
+    survivors = replay(mutants, prepare(codes, cases), workers)
     asked = [mutant for mutant in survivors if mutant.key not in explained]
-    left: list[Mutant] = []
-    if asked:
-        codes = program.compile((*CONTRACTS, *HARNESSES), workers)
-        with installed(codes):
-            left = find_unnoticed(ContractProbe(codes), asked, program.folder, workers)
+    with installed(codes):
+        left = find_unnoticed(ContractProbe(codes), asked, program.folder, workers)
     left += [mutant for mutant in survivors if mutant.key in explained]
     return sorted(left, key=lambda mutant: mutant.number)

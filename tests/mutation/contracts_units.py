@@ -31,7 +31,7 @@ FILES = tuple(
         *("vectors", "witness"),
     )
 )
-"""Tests that call contracts. Those of random chunks are not among them: such chunks are recorded."""
+"""Tests that call contracts, without those of random chunks: such chunks are recorded."""
 ENOUGH_GAS = 1 << 40
 """Traces cost gas."""
 

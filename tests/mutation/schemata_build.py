@@ -1,4 +1,4 @@
-"""Compiles the Solidity protocol with all its mutants, or loads it from `build/mutation`."""
+"""Compiles the Solidity protocol with mutants in it, or loads it from `build/mutation`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,29 +127,35 @@ def find_reached(trees: Mapping[str, Any], roots: Collection[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Program:
-    """The sources with all mutants."""
+    """The protocol, and everything that may be changed in it."""
 
+    project: Project
+    tree: SourceTree
     sources: dict[str, str]
+    trees: dict[str, Any]
+    mutated: list[str]
+    """Names of the sources that mutants are made of."""
     mutants: list[Mutant]
     """Those that a deployed contract comes to."""
     folder: Path
     """Where what is compiled is kept."""
-    tree: SourceTree
-    project: Project
 
-    def compile(self, names: Iterable[str], workers: int) -> dict[str, bytes]:
-        """Return the creation code of contracts."""
+    def compile(
+        self, names: Sequence[str], mutants: Iterable[Mutant], workers: int
+    ) -> dict[str, bytes]:
+        """Return the creation code of contracts that hold some mutants."""
+        wanted = frozenset(mutant.key for mutant in mutants)
+        rewritten, _ = schemata.rewrite(self.sources, self.trees, self.mutated, wanted)
 
         def compile_one(name: str) -> bytes:
-            return compile_entry(self.project, self.tree, self.sources, name, self.folder)
+            return compile_entry(self.project, self.tree, rewritten, name, self.folder)
 
-        names = list(names)
         with ThreadPoolExecutor(workers) as pool:
             return dict(zip(names, pool.map(compile_one, names), strict=True))
 
 
-def rewrite(folder: Path) -> Program:
-    """Return the protocol with its mutants, and the harnesses that its unit tests go through."""
+def read_program(folder: Path) -> Program:
+    """Return the protocol with the harnesses that its unit tests go through."""
     folder.mkdir(parents=True, exist_ok=True)
     project = Project(ROOT)
     tree = SourceTree(project)
@@ -158,7 +164,7 @@ def rewrite(folder: Path) -> Program:
     trees = {name: item["ast"] for name, item in response["sources"].items()}
     own = set(DEPLOYED.values())
     mutated = [name for name in sources if name.startswith("contracts/protocol/") or name in own]
-    rewritten, mutants = schemata.rewrite(sources, trees, mutated)
+    _, mutants = schemata.rewrite(sources, trees, mutated, ())
     reached = find_reached(trees, own)
     mutants = [mutant for mutant in mutants if mutant.key.partition(":")[0] in reached]
-    return Program(rewritten, mutants, folder, tree, project)
+    return Program(project, tree, sources, trees, mutated, mutants, folder)
