@@ -133,10 +133,10 @@ def select(
 
 def find_function(scope: Any, name: str) -> FunctionType:
     """Return the function object that everybody holds a reference to."""
-    found: Any = None
-    for part in name.split("."):
-        found = scope[part]
-        scope = vars(found)
+    *outer, last = name.split(".")
+    for part in outer:
+        scope = vars(scope[part])
+    found: Any = scope[last]
     if isinstance(found, property):
         found = found.fget
     assert isinstance(found, FunctionType)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import Counter
 from functools import cache
 
@@ -76,6 +77,11 @@ def test_generate__whole_protocol__keys_are_unique() -> None:
 
 def test_read_explained__every_key__is_a_mutant() -> None:
     assert read_explained(PYTHON) <= {mutant.key for mutant in generate()}
+
+
+def test_find_function__every_mutant__is_of_a_function() -> None:
+    for mutant in generate():
+        oracle.find_function(vars(sys.modules[oracle.PREFIX + mutant.module]), mutant.function)
 
 
 def test_differs__no_mutant__does_not() -> None:
