@@ -57,7 +57,10 @@ def find_survivors(
     gc.freeze()
 
     def replay(mutant: Mutant) -> int:
-        oracle.plant(mutant)
+        try:
+            oracle.plant(mutant)
+        except oracle.StillbornError:
+            return KILLED
         chosen = oracle.select(records, traced, mutant)
         return KILLED if oracle.differs(chosen) else SURVIVED
 

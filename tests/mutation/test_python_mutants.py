@@ -84,6 +84,13 @@ def test_find_function__every_mutant__is_of_a_function() -> None:
         oracle.find_function(vars(sys.modules[oracle.PREFIX + mutant.module]), mutant.function)
 
 
+def test_plant__default_that_raises__stillborn() -> None:
+    key = "| MarketId(0) -> MarketId()"
+    (mutant, *_) = (item for item in generate() if item.key.endswith(key))
+    with pytest.raises(oracle.StillbornError):
+        oracle.plant(mutant)
+
+
 def test_differs__no_mutant__does_not() -> None:
     ((_, code),) = judge([records()], lambda item: int(oracle.differs(item)), 1, 60)
     assert code == 0
