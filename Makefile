@@ -92,10 +92,10 @@ adversary: $(STAMP) ## Attack our own rollup in every way we know; all zeros, or
 	@$(RUN) tools.build
 	@$(RUN) tests.adversary.run --scale $(SCALE) --seed $(SEED)
 
-mutants: N := 150
-mutants: $(STAMP) ## Plant N mutants on each side, 0 for all; none may survive without a reason (N=, SEED=)
+mutants: N :=
+mutants: $(STAMP) ## Plant mutants on both sides; none may survive without a reason (N=, 0 for all, SEED=)
 	@$(RUN) tools.build
-	@$(RUN) tests.mutation.run --n $(N) --seed $(SEED) $(ARGS)
+	@$(RUN) tests.mutation.run $(if $(N),--n $(N) --seed $(SEED)) $(ARGS)
 
 totality: $(STAMP) ## Replay the fuzzing corpus on both sides (SECONDS=: search first, with atheris)
 	@$(RUN) tests.adversary.fuzz_targets $(if $(SECONDS),--atheris --seconds $(SECONDS) --seed $(SEED))
