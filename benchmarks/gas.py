@@ -27,6 +27,7 @@ from deltaroll.node.challenger import Challenger
 from deltaroll.node.claims import get_claim
 from deltaroll.node.exits import prove_exit
 from deltaroll.node.follower import Follower
+from deltaroll.node.sender import Sender
 from deltaroll.protocol.types import Withdraw
 
 RECORD = Path(__file__).parent / "gas.json"
@@ -155,7 +156,9 @@ def measure_proof(scene: Scene, name: str, flip_signature: bool, figures: Figure
         scene.trade(maker, taker, series, 5 + flip_signature, 1)
     scene.venue.advance(12)
     scene.post_wrong(flip_signature)
-    challenger = Challenger(Follower(scene.venue.gateway), scene.venue.watcher)
+    challenger = Challenger(
+        Follower(scene.venue.gateway), Sender(scene.venue.gateway, scene.venue.watcher)
+    )
     challenger.follower.poll()
     removal = challenger.challenge()
     assert removal is not None
@@ -163,7 +166,8 @@ def measure_proof(scene: Scene, name: str, flip_signature: bool, figures: Figure
     figures[name + "_bytes"] = removal.calldata
     follower = scene.venue.batcher.follower
     follower.poll()
-    Batcher(scene.venue.batcher.store, follower, scene.venue.standby).post()
+    sender = Sender(scene.venue.gateway, scene.venue.standby)
+    Batcher(scene.venue.batcher.store, follower, sender).post()
 
 
 def measure(provider: ProviderAPI, folder: Path) -> Figures:

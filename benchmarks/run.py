@@ -6,24 +6,22 @@ ratio.
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from coincurve import PublicKey
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.flow import DOMAIN, create_flow, iterate_days
 from benchmarks.margin import margin_cases_matched
 from benchmarks.pricing import measure_pricing
+from benchmarks.recover import recover_all
 from benchmarks.revaluation import measure_revaluation
-from deltaroll.demo.actors import SignedOrder
+from benchmarks.ws import PACE, get_percentile, measure_latencies, measure_load
 from deltaroll.demo.measure import measure_chunks
 from deltaroll.logs import configure_logs
 from deltaroll.node.store import Store
-from deltaroll.protocol.eip712 import compute_digest, hash_order
 from deltaroll.protocol.signatures import compute_bad_signature
 from deltaroll.protocol.state import State, compute_state_root
 from deltaroll.protocol.transition import process_chunk
@@ -31,7 +29,6 @@ from deltaroll.protocol.types import Context, Fill, Timestamp, Transfer
 
 OUTPUT = Path("build") / "bench.json"
 ROUNDS = 3
-LOW_255 = (1 << 255) - 1
 OP_TRANSFER_BYTES = 12
 """Hubble: a transfer, signature apart (contracts/libs/Tx.sol)."""
 DERIVE_CDF_ERROR = 4.2e-17
@@ -61,22 +58,6 @@ class Round(NamedTuple):
     chunks: list[bytes]
     signatures: list[bytes]
     messages: State
-
-
-def recover_all(orders: Sequence[SignedOrder]) -> float:
-    """Return CPU seconds of libsecp256k1 recovery alone for the orders' signatures."""
-    prepared = []
-    for signed in orders:
-        tail = int.from_bytes(signed.signature[32:], "big")
-        recoverable = (
-            signed.signature[:32] + (tail & LOW_255).to_bytes(32, "big") + bytes((tail >> 255,))
-        )
-        digest = compute_digest(DOMAIN, hash_order(signed.account, signed.slot, signed.order))
-        prepared.append((recoverable, digest))
-    started = time.process_time()
-    for recoverable, digest in prepared:
-        PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
-    return time.process_time() - started
 
 
 def run_flow(folder: Path) -> Round:
@@ -222,10 +203,39 @@ def measure_options() -> dict[str, Figure]:
     }
 
 
+def measure_websocket() -> dict[str, Figure]:
+    """Return the figures of orders through the API: as fast as it goes, and at a steady pace."""
+    load = measure_load()
+    recover = load.recover / load.orders
+    rate = load.orders / load.seconds
+    latencies = measure_latencies()
+    percentiles = {
+        f"ws_latency_p{part}_ms": get_percentile(latencies, part / 100) * 1e3 for part in (50, 99)
+    }
+    return {
+        "ws_orders_per_second": Figure(
+            rate, "orders/s", "libsecp256k1 recoveries/s of one core", rate * recover
+        ),
+        "ws_accepted_per_second": Figure(
+            load.accepted / load.seconds, "orders/s", "orders sent", load.accepted / load.orders
+        ),
+        "ws_cpu_per_order_over_recover": Figure(
+            load.per_order_over_recover,
+            "recoveries",
+            f"libsecp256k1 recovery, {recover * 1e6:.1f} us",
+            load.per_order_over_recover,
+        ),
+        **{
+            name: Figure(value, "ms", f"a commit at {PACE} orders/s", 1.0)
+            for name, value in percentiles.items()
+        },
+    }
+
+
 def main() -> None:
     """Measure, print, write."""
     configure_logs("error")
-    figures = measure() | measure_options()
+    figures = measure() | measure_options() | measure_websocket()
     table = Table(title="Benchmarks")
     for column in ("name", "value", "unit", "peer", "ratio"):
         table.add_column(column, justify="right" if column in ("value", "ratio") else "left")

@@ -2,10 +2,11 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from random import random
 from threading import Event
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.discovery import DiscoveryError, discover
 from deltaroll.l1.gateway import Gateway, L1Error
 from deltaroll.l1.governance import GovernanceError
+from deltaroll.l1.nodes import HttpNode, NodePool
 from deltaroll.l1.proposals import ProposalError
 from deltaroll.l1.registry import Registry, RegistryError, get_registry_path, read_registry
 from deltaroll.l1.sending import SendError
@@ -32,11 +34,15 @@ from deltaroll.leave.force import ForceError
 from deltaroll.leave.leaver import LeaveError
 from deltaroll.leave.memory import RecordError
 from deltaroll.leave.proof import ProofError
-from deltaroll.node.batcher import BatcherError
+from deltaroll.node.alarms import Alarms
+from deltaroll.node.batcher import BatcherError, ForeignBatchError, StaleChunksError
 from deltaroll.node.challenger import ChallengeError
 from deltaroll.node.escape import EscapeError
 from deltaroll.node.exits import ExitError
+from deltaroll.node.follower import ViewPolicy
+from deltaroll.node.journal import JournalError
 from deltaroll.node.liquidator import LiquidatorError
+from deltaroll.node.sender import Sender, SendPolicy
 from deltaroll.node.store import StoreError
 from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT, PPM
 from deltaroll.protocol.types import Address, Liquidate
@@ -48,7 +54,14 @@ ACCOUNT_ID = click.IntRange(1, 2**ACCOUNT_DEPTH - 1)
 PARTS = click.IntRange(0, PPM)
 """Parts per million."""
 PORT = click.IntRange(1, 2**16 - 1)
-PASSING = (L1Error, ChallengeError, ApeException, OSError)
+PASSING = (
+    L1Error,
+    ChallengeError,
+    ForeignBatchError,
+    StaleChunksError,
+    ApeException,
+    OSError,
+)
 """What may be better the next time."""
 FINAL = (
     BatcherError,
@@ -58,6 +71,7 @@ FINAL = (
     ExitError,
     ForceError,
     GovernanceError,
+    JournalError,
     LeaveError,
     LiquidatorError,
     ProofError,
@@ -67,6 +81,11 @@ FINAL = (
     SendError,
     StoreError,
 )
+PUBLIC_VIEW = ViewPolicy(max_age=120.0, max_lead=60.0, lag_patience=60.0)
+"""Of a chain that mines all the time."""
+MAX_DELAY = 60.0
+"""Seconds between two looks at an L1 that does not answer, at most."""
+GWEI = 10**9
 
 
 def registry_option(function: Function) -> Function:
@@ -90,6 +109,57 @@ def once_option(function: Function) -> Function:
         help="Seconds between two looks at L1.",
     )(function)
     return click.option("--once", is_flag=True, help="Look once and stop.")(function)
+
+
+def l1_options(function: Function) -> Function:
+    """Add `--node`, `--max-fee` and `--journal`: how to read L1 and what to pay there."""
+    function = click.option(
+        "--journal",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=None,
+        help="What the account has sent; by default in data/, on a local chain in memory.",
+    )(function)
+    function = click.option(
+        "--max-fee",
+        type=click.IntRange(min=1),
+        default=None,
+        help="Gwei per gas that are never exceeded; above it transactions wait.",
+    )(function)
+    return click.option(
+        "--node",
+        "urls",
+        multiple=True,
+        help="Another L1 node, by its URL; may be given several times.",
+    )(function)
+
+
+def get_view_policy(provider: ProviderAPI) -> ViewPolicy:
+    """Return when a view of the connected chain is to be acted upon: a local one mines only when
+    there is something to mine."""
+    return ViewPolicy() if provider.network.is_local else PUBLIC_VIEW
+
+
+def open_sender(
+    gateway: Gateway,
+    account: AccountAPI,
+    journal: Path | None,
+    max_fee: int | None,
+    alarms: Alarms,
+) -> Sender:
+    """Return the sender of an account, with the journal that it had before.
+
+    Raises
+    ------
+    JournalError
+    """
+    policy = SendPolicy(max_fee=None if max_fee is None else max_fee * GWEI)
+    if journal is None and gateway.provider.network.is_local:
+        # The next chain may have the same name and none of these transactions.
+        return Sender(gateway, account, policy=policy, alarms=alarms)
+    name = f"{gateway.domain.hex()[:16]}-{account.address}.journal.sqlite"
+    path = journal or Path("data") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Sender(gateway, account, path, policy, alarms)
 
 
 def load_project() -> ProjectManager:
@@ -119,8 +189,10 @@ def unlock(account: AccountAPI) -> AccountAPI:
     return account
 
 
-def load_deployment(provider: ProviderAPI, registry: Path) -> tuple[Registry, Gateway]:
-    """Return the deployment on the connected chain.
+def load_deployment(
+    provider: ProviderAPI, registry: Path, urls: Sequence[str] = ()
+) -> tuple[Registry, Gateway]:
+    """Return the deployment on the connected chain; `urls` of more nodes to read it from.
 
     Raises
     ------
@@ -128,7 +200,14 @@ def load_deployment(provider: ProviderAPI, registry: Path) -> tuple[Registry, Ga
         When there is no usable registry file.
     """
     found = read_registry(get_registry_path(registry, provider.chain_id), provider.chain_id)
-    return found, load_gateway(load_project(), provider, found)
+    gateway = load_gateway(load_project(), provider, found)
+    gateway.nodes = open_nodes(provider, urls)
+    return found, gateway
+
+
+def open_nodes(provider: ProviderAPI, urls: Sequence[str]) -> NodePool:
+    """Return the nodes to read from: the one that is connected, then those of `urls`."""
+    return NodePool((provider, *(HttpNode(url) for url in urls)))
 
 
 def bridge_options(function: Function) -> Function:
@@ -146,9 +225,14 @@ def bridge_options(function: Function) -> Function:
 
 
 def open_gateway(
-    provider: ProviderAPI, registry: Path, bridge: str | None, first_block: int | None
+    provider: ProviderAPI,
+    registry: Path,
+    bridge: str | None,
+    first_block: int | None,
+    urls: Sequence[str] = (),
 ) -> Gateway:
-    """Return a gateway to the deployment of a bridge, or to the registered one.
+    """Return a gateway to the deployment of a bridge, or to the registered one; `urls` of more
+    nodes to read it from.
 
     Raises
     ------
@@ -156,10 +240,12 @@ def open_gateway(
         When there is none.
     """
     if bridge is not None:
-        return discover(load_project(), provider, bridge, first_block)
+        gateway = discover(load_project(), provider, bridge, first_block)
+        gateway.nodes = open_nodes(provider, urls)
+        return gateway
     if first_block is not None:
         raise click.UsageError("--first-block: only with --bridge")
-    return load_deployment(provider, registry)[1]
+    return load_deployment(provider, registry, urls)[1]
 
 
 class WalletSigner:
@@ -258,17 +344,31 @@ L1_ADDRESS = L1Address()
 def watch(look: Callable[[], None], once: bool, interval: float) -> None:
     """Call `look` until interrupted or terminated; just once when `once`.
 
-    What may be better the next time is reported and tried again, unless `once`.
+    What may be better the next time is reported and tried again, unless `once`; the more often in
+    a row, the later.
     """
     stop = Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
+    failures = 0
     while True:
         try:
             look()
+            failures = 0
         except PASSING as problem:
             if once:
                 raise
+            failures += 1
             click.echo(f"{type(problem).__name__}: {problem}", err=True)
-        if once or stop.wait(interval):
+        if once or stop.wait(compute_delay(interval, failures, random())):
             return
+
+
+def compute_delay(interval: float, failures: int, chance: float) -> float:
+    """Return the seconds to the next look: twice as many after each failure, and not the same for
+    everybody; `chance` in 0..1."""
+    if failures == 0:
+        return interval
+    longest = max(interval, MAX_DELAY)
+    delay: float = min(longest, interval * 2.0 ** min(failures, 16))
+    return delay * (1 + chance) / 2

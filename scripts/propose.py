@@ -9,8 +9,11 @@ from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import (
     bridge_options,
+    get_view_policy,
+    l1_options,
     once_option,
     open_gateway,
+    open_sender,
     plain_errors,
     registry_option,
     unlock,
@@ -19,6 +22,7 @@ from deltaroll.cli import (
 from deltaroll.l1.gateway import Gateway
 from deltaroll.leave.words import describe_ether, describe_span, describe_time
 from deltaroll.logs import configure_logs
+from deltaroll.node.alarms import Alarms
 from deltaroll.node.follower import Follower
 from deltaroll.node.proposer import Proposer, Right
 
@@ -49,6 +53,7 @@ def has_bond(gateway: Gateway, account: AccountAPI) -> bool:
 @registry_option
 @bridge_options
 @once_option
+@l1_options
 @click.option("--bond", "pays_bond", is_flag=True, help="Pay the bond first, if it is not there.")
 @click.option("--yes", is_flag=True, help="Do not ask before the bond is paid.")
 @click.option("--withdraw-bond", is_flag=True, help="Take the bond back and stop.")
@@ -70,16 +75,21 @@ def cli(
     yes: bool,
     withdraw_bond: bool,
     requests: BinaryIO | None,
+    urls: tuple[str, ...],
+    max_fee: int | None,
+    journal: Path | None,
 ) -> None:
     """Serve the L1 queue in batches of one's own, whenever anybody may."""
     configure_logs("warning")
-    gateway = open_gateway(provider, registry, bridge, first_block)
+    gateway = open_gateway(provider, registry, bridge, first_block, urls)
     unlock(account)
     if withdraw_bond:
         receipt = gateway.contracts.inbox.withdrawBond(sender=account)
         click.echo(f"bond taken back: transaction {receipt.txn_hash}")
         return
-    proposer = Proposer(Follower(gateway), account)
+    alarms = Alarms()
+    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
+    proposer = Proposer(follower, open_sender(gateway, account, journal, max_fee, alarms))
     lines = [line for line in requests or () if line.strip()]
 
     def look() -> None:

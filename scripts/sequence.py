@@ -1,7 +1,6 @@
-"""Runs the sequencer and its batcher: JSON lines in, answers out, batches to L1."""
+"""Runs the sequencer and its batcher: requests in, answers out, batches to L1."""
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,20 +9,32 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import (
+    get_view_policy,
+    l1_options,
     load_deployment,
     once_option,
+    open_sender,
     plain_errors,
     registry_option,
     unlock,
     watch,
 )
+from deltaroll.l1.gateway import Gateway
+from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.logs import configure_logs
-from deltaroll.node.batcher import Batcher, StrandedError
+from deltaroll.node.alarms import Alarms
+from deltaroll.node.api.context import Delegation
+from deltaroll.node.api.proofs import FollowerView
+from deltaroll.node.api.server import ApiServer
+from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import rejoin, tell
+from deltaroll.node.operator import Operator
+from deltaroll.node.receipts import ReceiptKey, load_receipt_key
+from deltaroll.node.sender import PendingError
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.store import Store
+from deltaroll.sdk.receipts import to_receipt_key_document
 
 
 def listen(thread: SequencerThread, port: int) -> LineServer:
@@ -36,33 +47,38 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
     return server
 
 
-def post_sealed(batcher: Batcher, thread: SequencerThread) -> None:
-    """Post all that is sealed; when others have posted meanwhile, on top of that."""
-    follower = batcher.follower
-    has_rejoined = False
-    while True:
-        try:
-            posting = batcher.post()
-        except StrandedError as problem:
-            if has_rejoined:
-                raise
-            click.echo(f"{problem}: going on from the head of L1", err=True)
-            thread.call(partial(rejoin, follower=follower, stranded=problem.first))
-            has_rejoined = True
-            continue
-        if posting is None:
-            return
-        click.echo(
-            f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
-            f"{posting.receipt.gas_used} gas",
-            err=True,
-        )
+def name_receipt_key(account: AccountAPI, gateway: Gateway, key: ReceiptKey) -> Delegation:
+    """Have the proposer say which key signs receipts for it."""
+    document = to_receipt_key_document(
+        gateway.provider.chain_id, str(gateway.contracts.inbox.address), key.address
+    )
+    return Delegation(str(account.address), "0x" + sign_typed_data(account, document).hex())
+
+
+def serve_api(
+    thread: SequencerThread, port: int, host: str, view: FollowerView, delegation: Delegation
+) -> ApiServer:
+    """Serve REST and WebSocket clients; a plain error when the address is not to be had."""
+    try:
+        api = ApiServer(thread, port, host, proofs=view, delegation=delegation)
+    except OSError as problem:
+        raise click.ClickException(f"--api: {host}:{port}: {problem.strerror}") from None
+    click.echo(f"api on http://{host}:{api.port}/v1", err=True)
+    return api
 
 
 @click.command(cls=ConnectedProviderCommand)
 @account_option()
 @registry_option
 @once_option
+@l1_options
+@click.option(
+    "--depth",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Blocks on top of a queue message before it is taken in.",
+)
 @click.option(
     "--store",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -81,6 +97,25 @@ def post_sealed(batcher: Batcher, thread: SequencerThread) -> None:
     type=click.IntRange(0, 2**16 - 1),
     help=f"Serve requests on this port of {HOST}; 0 takes a free one and says which.",
 )
+@click.option(
+    "--api",
+    "api_port",
+    type=click.IntRange(0, 2**16 - 1),
+    help="Serve REST and WebSocket clients on this port; 0 takes a free one and says which.",
+)
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    help="Address that --api listens on; any other than this machine's own wants TLS before it.",
+)
+@click.option(
+    "--receipt-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("data") / "receipt.key",
+    show_default=True,
+    help="File of the key that signs receipts; made where there is none.",
+)
 @plain_errors()
 def cli(
     provider: ProviderAPI,
@@ -91,50 +126,86 @@ def cli(
     store: Path,
     requests: BinaryIO | None,
     port: int | None,
+    api_port: int | None,
+    host: str,
+    receipt_key: Path,
+    depth: int,
+    urls: tuple[str, ...],
+    max_fee: int | None,
+    journal: Path | None,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
-    if once and port is not None:
-        raise click.UsageError("--listen: with --once nobody would be served")
+    if once and (port is not None or api_port is not None):
+        option = "--listen" if api_port is None else "--api"
+        raise click.UsageError(f"{option}: with --once nobody would be served")
     configure_logs("info")
-    _, gateway = load_deployment(provider, registry)
+    _, gateway = load_deployment(provider, registry, urls)
     inbox = gateway.contracts.inbox
     unlock(account)
     if inbox.bondOf(account).amount == 0:
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
-    follower = Follower(gateway)
+    alarms = Alarms()
+    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
     with ExitStack() as stack:
-        thread = SequencerThread(lambda: Sequencer(Store(store, gateway.domain), gateway.domain))
+        key = None if api_port is None else load_receipt_key(receipt_key)
+        thread = SequencerThread(
+            lambda: Sequencer(Store(store, gateway.domain), gateway.domain, receipt_key=key)
+        )
         stack.callback(thread.close)
         # The batcher has a view of its own of the same file: while L1 takes its time, lines are
         # answered.
         posted = Store(store, gateway.domain)
         stack.callback(posted.close)
-        batcher = Batcher(posted, follower, account)
+        sender = open_sender(gateway, account, journal, max_fee, alarms)
+        stack.callback(sender.close)
+        batcher = Batcher(posted, follower, sender)
 
-        def take_in() -> None:
-            follower.poll()
-            thread.call(lambda sequencer: tell(sequencer, follower))
+        operator = Operator(thread, batcher, depth)
+        view = FollowerView(follower)
+        api: ApiServer | None = None
 
-        def seal(sequencer: Sequencer) -> None:
-            sequencer.seal()
-            sequencer.flush()
+        def post_one() -> Posting | None:
+            try:
+                return batcher.post() if once else batcher.post(interval)
+            except PendingError:
+                if once:
+                    raise
+                return None
 
-        def post() -> None:
-            take_in()
+        def look() -> None:
+            with view.lock:
+                report = operator.prepare()
+            if api is not None:
+                api.publish_batches(*view.get_batches())
             if follower.closing is not None:
                 raise click.ClickException("the rollup is frozen: no batch is taken any more")
-            thread.call(seal)
+            if report is not None:
+                click.echo(
+                    f"{report.obstacle.value}: sequenced {report.entries} entries again from "
+                    f"chunk {report.chunk}, {len(report.reverted)} came out otherwise",
+                    err=True,
+                )
             if follower.fraud is not None:
                 index = follower.fraud.submitted.header.index
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
-            post_sealed(batcher, thread)
+            with view.lock:
+                while (posting := post_one()) is not None:
+                    click.echo(
+                        f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
+                        f"{posting.receipt.gas_used} gas",
+                        err=True,
+                    )
 
-        take_in()
+        operator.take_in()
         if port is not None:
             stack.callback(listen(thread, port).close)
+        if api_port is not None and key is not None:
+            delegation = name_receipt_key(account, gateway, key)
+            api = serve_api(thread, api_port, host, view, delegation)
+            stack.callback(api.close)
         for line in requests or ():
             if line.strip():
                 click.echo(thread.answer(line).decode())
-        watch(post, once, interval)
+        watch(look, once, interval)

@@ -11,11 +11,12 @@ from deltaroll.demo.prices import Close, read_closes
 from deltaroll.demo.venue import INDEX, MAKERS, PERPETUAL, Venue, fund_traders
 from deltaroll.l1.commitments import compress_branch
 from deltaroll.l1.types import PostedChunk, Stage
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.audit import Audit, compute_audit
 from deltaroll.node.batcher import Batcher, Posting, compute_submission, select_chunks
 from deltaroll.node.challenger import Removal
 from deltaroll.node.exits import find_exit
-from deltaroll.node.sequencer import RejectedError
+from deltaroll.node.sender import Mined, Sender
 from deltaroll.protocol.state import compute_state_root, set_account
 from deltaroll.protocol.transition import process_chunk
 from deltaroll.protocol.types import (
@@ -200,7 +201,8 @@ def post_lie(venue: Venue) -> Posting:
         head, batcher.follower, chunks[-1].queue_end, venue.sequencer.clock + 3600, posted
     )
     receipt = venue.gateway.contracts.inbox.submitBatch(arguments, sender=venue.operator)
-    return Posting(receipt, head, chunks)
+    mined = Mined(receipt.txn_hash, receipt.block_number, receipt.gas_used, not receipt.failed)
+    return Posting(mined, head, chunks)
 
 
 def remove_lie(venue: Venue, score: Score) -> None:
@@ -285,7 +287,9 @@ def run_story(venue: Venue, dice: random.Random, say: Say) -> Score:
     assert score.removal is not None
     say(f"a challenger removes the batch: {score.removal.receipt.gas_used:,} gas, one transaction")
 
-    standby = Batcher(venue.batcher.store, venue.batcher.follower, venue.standby)
+    standby = Batcher(
+        venue.batcher.store, venue.batcher.follower, Sender(venue.gateway, venue.standby)
+    )
     posting = post(venue, standby, score)
     expect(posting is not None, "the honest batch is posted again")
     say("a standby proposer posts the honest batch again")

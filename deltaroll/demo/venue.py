@@ -18,6 +18,7 @@ from deltaroll.node.batcher import Batcher
 from deltaroll.node.challenger import Challenger
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.presets import PMRM_2, make_params
@@ -125,9 +126,9 @@ def create_venue(
         watcher=watcher,
         owners=owners[: len(TRADERS)],
         sequencer=Sequencer(store, gateway.domain),
-        batcher=Batcher(store, operator_follower, operator),
+        batcher=Batcher(store, operator_follower, Sender(gateway, operator)),
         follower=Follower(gateway),
-        challenger=Challenger(watching, watcher),
+        challenger=Challenger(watching, Sender(gateway, watcher)),
         committee=sorted(
             (make_key(f"oracle {member}") for member in range(MEMBERS)),
             key=lambda member: member.address,

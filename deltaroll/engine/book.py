@@ -38,6 +38,11 @@ class BookSide:
         """Return the best price, None when the side is empty."""
         return self._keys[-1] * self._sign if self._keys else None
 
+    def get_lots(self, price: int) -> int:
+        """Return the lots that rest at a price."""
+        level = self._levels.get(price * self._sign)
+        return 0 if level is None else level.lots
+
     def add(self, resting: RestingOrder) -> None:
         """Append an order to the queue of its price."""
         key = resting.order.price * self._sign

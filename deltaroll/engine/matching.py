@@ -5,6 +5,7 @@ then changes the book. So the book always agrees with what the state accepted, a
 an order rests only when nothing is left that it crosses.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Protocol
@@ -61,11 +62,16 @@ __all__ = [
     "RejectReason",
     "RestingOrder",
     "SelfTradePolicy",
+    "Touched",
     "TradeReport",
 ]
 
 DEAD = frozenset({Fault.ORDER_EXPIRED, Fault.ORDER_EPOCH, Fault.BAD_SIGNATURE})
 """Faults of a maker that no other order can cure: it goes even when the taker is rejected."""
+Touched = tuple[MarketId, bool, int]
+"""A price level: market, whether of bids, price."""
+Guard = Callable[[RestingOrder, Sequence[tuple[RestingOrder, int]]], bool]
+"""Whether a quote may trade no more, given what a sweep has traded so far."""
 SPARE_EXPIRIES = 1024
 """Entries of the expiry heap that may be out of date before it is rebuilt, beyond one per order."""
 
@@ -128,6 +134,9 @@ class MatchingEngine:
         self._resting_check = RestingCheck()
         self.nonces: dict[tuple[AccountId, SlotId], int] = {}
         """The last nonce accepted in each slot, so that a cancelled order cannot come back."""
+        self.touched: set[Touched] = set()
+        """Levels that have changed since somebody cleared this."""
+        self.guard: Guard | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -140,6 +149,9 @@ class MatchingEngine:
         signature: bytes,
         signer: Address,
         sequence: int,
+        client_id: str = "",
+        is_quote: bool = False,
+        self_trade: SelfTradePolicy | None = None,
     ) -> Execution:
         """Match an order and rest what is left of it.
 
@@ -151,6 +163,8 @@ class MatchingEngine:
             The address that `signature` recovers to.
         sequence
             Higher than that of every order before.
+        self_trade
+            What to do when it meets an order of its owner; None: what the venue does.
         """
         state = self._executor.state
         try:
@@ -159,13 +173,24 @@ class MatchingEngine:
         except TransitionFault as problem:
             return Execution(OrderStatus.REJECTED, 0, (), problem.fault, ())
         taker = RestingOrder(
-            account, slot, holder.owner, signer, order, signature, order.size, False, sequence
+            account,
+            slot,
+            holder.owner,
+            signer,
+            order,
+            signature,
+            order.size,
+            False,
+            sequence,
+            client_id,
+            is_quote,
         )
+        policy = self._self_trade if self_trade is None else self_trade
         replaced = self.find(account, slot)
         if order.time_in_force == TimeInForce.FOK:
-            sweep = self._sweep_or_kill(taker, replaced)
+            sweep = self._sweep_or_kill(taker, replaced, policy)
         else:
-            sweep = self._sweep(taker, replaced)
+            sweep = self._sweep(taker, replaced, policy)
         reason = sweep.reason
         if reason is None and taker.remaining != 0:
             reason = self._find_obstacle(taker)
@@ -185,7 +210,8 @@ class MatchingEngine:
         if taker.remaining != 0 and reason is None:
             self._rest(taker)
         filled = order.size - taker.remaining
-        return Execution(status, filled, tuple(sweep.reports), reason, cancelled, replaced)
+        makers = tuple(maker for maker, _ in sweep.trades)
+        return Execution(status, filled, tuple(sweep.reports), reason, cancelled, replaced, makers)
 
     def cancel(self, account: AccountId, slot: SlotId) -> RestingOrder | None:
         """Take an order out of the book; None when none rests there."""
@@ -193,6 +219,16 @@ class MatchingEngine:
         if resting is not None:
             self._remove(resting)
         return resting
+
+    def take(self, resting: RestingOrder) -> None:
+        """Take an order that rests out of the book."""
+        self._remove(resting)
+
+    def get_lots(self, level: Touched) -> int:
+        """Return the lots that rest at a price level."""
+        market, is_bid, price = level
+        book = self._books.get(market)
+        return 0 if book is None else book.get_side(is_bid).get_lots(price)
 
     def cancel_all(self, account: AccountId, market: MarketId | None = None) -> list[RestingOrder]:
         """Take all orders of an account out, in one market or in all of them."""
@@ -231,6 +267,23 @@ class MatchingEngine:
                 found.append(resting)
         return found
 
+    def catch_up(self) -> list[RestingOrder]:
+        """Bring all books to what the state says of their orders' slots: fills that were executed
+        and never reported here. Return the orders that are gone."""
+        state = self._executor.state
+        found = []
+        for resting in self.get_orders():
+            slot = state.slots.get(resting.account, {}).get(resting.slot)
+            if slot is not None and slot.order.nonce == resting.order.nonce:
+                lots = slot.filled - (resting.order.size - resting.remaining)
+                if lots > 0:
+                    self._fill(resting, lots)
+                if resting.remaining == 0:
+                    found.append(resting)
+        for account in list(self._orders):
+            found += self.drop_stale(account)
+        return found
+
     def restore(self, resting: RestingOrder) -> None:
         """Put an order of a snapshot back; those of one engine in the order of `get_orders`."""
         self.nonces[resting.account, resting.slot] = resting.order.nonce
@@ -241,6 +294,10 @@ class MatchingEngine:
         orders = self._orders.get(account)
         return None if orders is None else orders.get(slot)
 
+    def count(self, account: AccountId) -> int:
+        """Return how many orders of an account rest."""
+        return len(self._orders.get(account, ()))
+
     def get_orders(self, account: AccountId | None = None) -> list[RestingOrder]:
         """Return the resting orders of an account, or all of them, oldest first."""
         if account is not None:
@@ -248,6 +305,10 @@ class MatchingEngine:
         else:
             found = [resting for orders in self._orders.values() for resting in orders.values()]
         return sorted(found, key=lambda resting: resting.sequence)
+
+    def get_markets(self) -> list[MarketId]:
+        """Return the markets that have had orders."""
+        return sorted(self._books)
 
     def best(self, market: MarketId) -> tuple[int | None, int | None]:
         """Return the best bid and the best ask of a market."""
@@ -261,7 +322,9 @@ class MatchingEngine:
             return Depth((), ())
         return Depth(book.bids.get_levels(levels), book.asks.get_levels(levels))
 
-    def _sweep(self, taker: RestingOrder, replaced: RestingOrder | None) -> Sweep:
+    def _sweep(
+        self, taker: RestingOrder, replaced: RestingOrder | None, policy: SelfTradePolicy
+    ) -> Sweep:
         """Trade with everything that the taker crosses, until it is filled or cannot go on."""
         sweep = Sweep()
         book = self._books.get(taker.order.market)
@@ -270,12 +333,14 @@ class MatchingEngine:
         for maker in book.get_side(not taker.order.is_buy).walk(taker.order.price):
             if maker is replaced:
                 continue
-            sweep.reason = self._trade(taker, maker, sweep)
+            sweep.reason = self._trade(taker, maker, sweep, policy)
             if sweep.reason is not None or taker.remaining == 0:
                 break
         return sweep
 
-    def _sweep_or_kill(self, taker: RestingOrder, replaced: RestingOrder | None) -> Sweep:
+    def _sweep_or_kill(
+        self, taker: RestingOrder, replaced: RestingOrder | None, policy: SelfTradePolicy
+    ) -> Sweep:
         """Sweep for all of the taker's lots or for nothing; a full chunk costs one more try."""
         executor = self._executor
         order = taker.order
@@ -285,7 +350,7 @@ class MatchingEngine:
             return sweep
         for may_retry in (True, False):
             executor.begin()
-            sweep = self._sweep(taker, replaced)
+            sweep = self._sweep(taker, replaced, policy)
             if taker.remaining == 0:
                 executor.commit()
                 return sweep
@@ -308,7 +373,9 @@ class MatchingEngine:
         ]
         return Sweep(dropped=dropped, reason=sweep.reason or RejectReason.NO_LIQUIDITY)
 
-    def _trade(self, taker: RestingOrder, maker: RestingOrder, sweep: Sweep) -> Reason | None:
+    def _trade(
+        self, taker: RestingOrder, maker: RestingOrder, sweep: Sweep, policy: SelfTradePolicy
+    ) -> Reason | None:
         """Trade with one maker or drop it; return why the taker cannot go on, None when it can."""
         executor = self._executor
         state = executor.state
@@ -334,12 +401,13 @@ class MatchingEngine:
                 return None
             if order.post_only:
                 return Fault.POST_ONLY
+            if maker.is_quote and self.guard is not None and self.guard(maker, sweep.trades):
+                sweep.dropped.append((maker, RejectReason.PROTECTED))
+                return None
             if maker.owner == taker.owner:
-                if self._self_trade != SelfTradePolicy.CANCEL_TAKER:
+                if policy != SelfTradePolicy.CANCEL_TAKER:
                     sweep.dropped.append((maker, Fault.SELF_TRADE))
-                return (
-                    None if self._self_trade == SelfTradePolicy.CANCEL_MAKER else Fault.SELF_TRADE
-                )
+                return None if policy == SelfTradePolicy.CANCEL_MAKER else Fault.SELF_TRADE
             lots = min(available, compute_fillable(state, taker))
             if lots == 0:
                 return Fault.REDUCE_ONLY
@@ -399,6 +467,7 @@ class MatchingEngine:
         if book is None:
             book = self._books[order.market] = Book()
         book.get_side(order.is_buy).add(resting)
+        self.touched.add((order.market, order.is_buy, order.price))
         self._orders.setdefault(resting.account, {})[resting.slot] = resting
         self._count += 1
         expiries = self._expiries
@@ -419,10 +488,12 @@ class MatchingEngine:
         else:
             order = maker.order
             self._books[order.market].get_side(order.is_buy).reduce(maker, lots)
+            self.touched.add((order.market, order.is_buy, order.price))
 
     def _remove(self, resting: RestingOrder) -> None:
         order = resting.order
         self._books[order.market].get_side(order.is_buy).remove(resting)
+        self.touched.add((order.market, order.is_buy, order.price))
         orders = self._orders[resting.account]
         del orders[resting.slot]
         if not orders:

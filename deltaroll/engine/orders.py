@@ -1,6 +1,6 @@
 """What the engine keeps and what it reports: resting orders, trades, outcomes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deltaroll.protocol.fault import Fault
@@ -26,6 +26,10 @@ class RejectReason(StrEnum):
 
     NO_LIQUIDITY = "no_liquidity"
     """An immediate order finds no (more) counterparty at its price."""
+    PROTECTED = "protected"
+    """A quote of an account whose market-maker protection has tripped."""
+    TOO_MANY = "too_many"
+    """As many orders of the account wait already as may."""
 
 
 class SelfTradePolicy(StrEnum):
@@ -56,6 +60,10 @@ class RestingOrder:
     """Its first fill is executed: fields and signature are on chain."""
     sequence: int
     """The sequencer's number; rises with time priority."""
+    client_id: str = ""
+    """What the account calls it; empty: nothing."""
+    is_quote: bool = False
+    """It is under the account's market-maker protection."""
 
 
 Cancellation = tuple[RestingOrder, Reason]
@@ -87,6 +95,8 @@ class Execution:
     """Orders that left the book because they could not trade with this one."""
     replaced: RestingOrder | None = None
     """The order that rested in the slot before and is out of the book now."""
+    makers: tuple[RestingOrder, ...] = field(default=(), compare=False, repr=False)
+    """The order on the other side of each of `fills`."""
 
 
 @dataclass(frozen=True, slots=True)

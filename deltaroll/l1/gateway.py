@@ -1,22 +1,29 @@
-"""Reads of L1 through an Ape provider: blocks, events in order, calldata of batches.
+"""Reads of L1: blocks, events in order, calldata of batches, what the contracts hold at a block.
 
-A block number or hash is passed in, never "latest" twice: two answers may come from two heads.
+A block number or hash is passed in, never "latest" twice: two answers may come from two heads, or
+from two nodes behind one address. What was read of one block is then held against what the
+contracts say at that block's hash (`get_tally`), which only one answer fits.
+
+Needed of a node: eth_getBlockByNumber, eth_getLogs,
+eth_getTransactionByHash, eth_call at the hash of a recent block, eth_syncing. No archive.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ape.api import ProviderAPI
 from ape.contracts import ContractInstance
-from ape.exceptions import ApeException
 from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 from eth_utils.conversions import to_bytes
-from web3.exceptions import Web3Exception
 
 from deltaroll.l1.calldata import decode_chunks
 from deltaroll.l1.commitments import HEADER_ABI, compute_chunk_tree
+from deltaroll.l1.nodes import L1Error, Node, NodePool, request
 from deltaroll.l1.types import (
     AccountEscaped,
     BatchRemoved,
@@ -30,9 +37,10 @@ from deltaroll.l1.types import (
     L1Event,
     MessageQueued,
     PostedChunk,
+    Tally,
 )
 from deltaroll.protocol.eip712 import compute_domain_separator
-from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.hashing import ZERO_HASH, keccak
 from deltaroll.protocol.types import AccountId, Address, Message, Timestamp
 
 BATCH_INPUT_ABI = (
@@ -52,8 +60,16 @@ LOG_RANGE = 5_000
 """Blocks asked for at once: many providers refuse more."""
 
 
-class L1Error(Exception):
-    """L1 gave no usable answer: unreachable, or in contradiction with itself."""
+TAGS = ("safe", "finalized")
+NO_SUCH_BLOCK = ("not found", "unknown block", "not available", "not supported")
+"""What nodes say that know no block by a tag."""
+SELECTOR = re.compile("0x([0-9a-f]{8})")
+HEAD_HASH_CALL = keccak(b"headHeaderHash()")[:4]
+QUEUE_COUNT_CALL = keccak(b"queueCount()")[:4]
+IS_FROZEN_CALL = keccak(b"isFrozen()")[:4]
+QUEUE_HASH_CALL = keccak(b"queueHash(uint64)")[:4]
+
+__all__ = ["Contracts", "ContradictionError", "Gateway", "L1Error", "MissingBlockError"]
 
 
 class MissingBlockError(L1Error):
@@ -79,8 +95,16 @@ class Contracts:
 class Gateway:
     """One rollup's contracts on one chain."""
 
-    def __init__(self, provider: ProviderAPI, contracts: Contracts, first_block: int) -> None:
+    def __init__(
+        self,
+        provider: ProviderAPI,
+        contracts: Contracts,
+        first_block: int,
+        nodes: Sequence[Node] = (),
+    ) -> None:
+        """`nodes` are read from; without any it is the provider."""
         self.provider = provider
+        self.nodes = NodePool(nodes or (provider,))
         self.contracts = contracts
         self.first_block = first_block
         self.domain = compute_domain_separator(
@@ -121,34 +145,109 @@ class Gateway:
             When it does not answer. So do the others.
         """
         argument = hex(block) if isinstance(block, int) else block
-        answer = self._request("eth_getBlockByNumber", [argument, False])
+        try:
+            answer = self._request("eth_getBlockByNumber", [argument, False])
+        except L1Error as problem:
+            if block in TAGS and any(text in str(problem).lower() for text in NO_SUCH_BLOCK):
+                raise MissingBlockError(f"L1: no {block} block") from problem
+            raise
         if answer is None:
             raise MissingBlockError(f"L1: no block {block}")
-        return BlockRef(
-            _to_int(answer["number"]), _to_bytes(answer["hash"]), _to_int(answer["timestamp"])
-        )
+        with _reading("eth_getBlockByNumber"):
+            return BlockRef(
+                _to_int(answer["number"]), _to_bytes(answer["hash"]), _to_int(answer["timestamp"])
+            )
 
     def get_head(self) -> BlockRef:
         """Return the newest block."""
         return self.get_block("latest")
 
+    def is_syncing(self) -> bool:
+        """Return whether the node says of itself that it is behind; one that does not know the
+        question is not."""
+        with suppress(L1Error):
+            return bool(self._request("eth_syncing", []))
+        return False
+
+    def call_at(self, block: BlockRef, target: str, data: bytes) -> bytes:
+        """Return the answer of a contract in the state after one block, known by its hash.
+
+        Raises
+        ------
+        L1Error
+            When no node has that block, or it is not on its chain.
+        """
+        where = {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
+        call = {"to": target, "data": "0x" + data.hex()}
+        answer = self._request("eth_call", [call, where])
+        with _reading("eth_call"):
+            return _to_bytes(answer)
+
+    def get_tally(self, block: BlockRef) -> Tally:
+        """Return what the contracts hold after a block: what its events must add up to."""
+        count = int.from_bytes(self.call_at(block, self._bridge, QUEUE_COUNT_CALL), "big")
+        last = QUEUE_HASH_CALL + (count - 1).to_bytes(32, "big") if count else b""
+        return Tally(
+            self.call_at(block, self._inbox, HEAD_HASH_CALL),
+            count,
+            self.call_at(block, self._bridge, last) if count else ZERO_HASH,
+            any(self.call_at(block, self._inbox, IS_FROZEN_CALL)),
+        )
+
+    def explain(self, text: str) -> str:
+        """Return the name of the contracts' error whose selector stands in what a node says, or
+        what it says.
+        """
+        found = (self._errors.get(selector) for selector in SELECTOR.findall(text))
+        return next((name for name in found if name is not None), text)
+
+    @cached_property
+    def _errors(self) -> dict[str, str]:
+        """Names of custom errors by selector."""
+        contracts = self.contracts
+        return {
+            keccak(error.selector.encode())[:4].hex(): error.name
+            for contract in (contracts.bridge, contracts.inbox, contracts.prover)
+            for error in contract.contract_type.errors
+        }
+
+    def count_witnesses(self, block: BlockRef) -> int:
+        """Return how many nodes have a block on their chain, by number and hash."""
+        answers = self.nodes.request_each("eth_getBlockByNumber", [hex(block.number), False])
+        return sum(
+            isinstance(answer, dict) and _to_bytes(answer.get("hash", "0x")) == block.hash
+            for answer in answers
+        )
+
     def get_base_fee(self) -> int:
         """Return the base fee of the newest block, wei per gas."""
-        return _to_int(self._request("eth_getBlockByNumber", ["latest", False])["baseFeePerGas"])
+        answer = self._request("eth_getBlockByNumber", ["latest", False])
+        with _reading("eth_getBlockByNumber"):
+            return _to_int(answer["baseFeePerGas"])
 
     def get_events(self, first: int, last: int) -> list[L1Event]:
         """Return the rollup's events in blocks first..last, in the order in which they happened."""
-        return get_events(self.provider, self._inbox, self._bridge, self._escape_hatch, first, last)
+        return get_events(self.nodes, self._inbox, self._bridge, self._escape_hatch, first, last)
 
     def get_chunks(self, submitted: BatchSubmitted) -> tuple[PostedChunk, ...]:
-        """Return a batch's chunks from the calldata of the transaction that posted it.
+        """Return a batch's chunks from the calldata of the transaction that posted it; a node that
+        has pruned it is passed over.
 
         Raises
         ------
         ContradictionError
-            When the node does not have the transaction, or its calldata is not what the header
-            commits to.
+            When no node has the transaction, or its calldata is not what the header commits to.
         """
+        problem = ContradictionError(f"L1: no transaction {submitted.transaction}")
+        for _ in self.nodes.nodes:
+            try:
+                return self._read_chunks(submitted)
+            except ContradictionError as refusal:
+                problem = refusal
+                self.nodes.turn()
+        raise problem
+
+    def _read_chunks(self, submitted: BatchSubmitted) -> tuple[PostedChunk, ...]:
         answer = self._request("eth_getTransactionByHash", [submitted.transaction])
         if answer is None:
             raise ContradictionError(f"L1: no transaction {submitted.transaction}")
@@ -163,11 +262,20 @@ class Gateway:
         return chunks
 
     def _request(self, method: str, parameters: list[Any]) -> Any:
-        return request(self.provider, method, parameters)
+        return self.nodes.request(method, parameters)
+
+
+@contextmanager
+def _reading(method: str) -> Iterator[None]:
+    """Turn an answer that does not have the form of one into an L1Error."""
+    try:
+        yield
+    except (AttributeError, DecodingError, IndexError, KeyError, TypeError, ValueError) as problem:
+        raise L1Error(f"L1: {method}: an answer of another form: {problem!r}") from problem
 
 
 def get_logs(
-    provider: ProviderAPI, addresses: Sequence[str], first: int, last: int
+    node: Node, addresses: Sequence[str], first: int, last: int
 ) -> Iterator[dict[str, Any]]:
     """Yield the raw logs of some contracts in blocks first..last, in order.
 
@@ -179,33 +287,19 @@ def get_logs(
     for start in range(first, last + 1, LOG_RANGE):
         stop = min(start + LOG_RANGE - 1, last)
         bounds = {"fromBlock": hex(start), "toBlock": hex(stop)}
-        yield from request(provider, "eth_getLogs", [{"address": list(addresses), **bounds}])
+        yield from request(node, "eth_getLogs", [{"address": list(addresses), **bounds}])
 
 
 def get_events(
-    provider: ProviderAPI, inbox: str, bridge: str, escape_hatch: str, first: int, last: int
+    node: Node, inbox: str, bridge: str, escape_hatch: str, first: int, last: int
 ) -> list[L1Event]:
     """Return a rollup's events in blocks first..last, in the order in which they happened; raises
     like `get_logs`.
     """
-    logs = get_logs(provider, (inbox, bridge, escape_hatch), first, last)
-    events = (_decode_log(log, bridge.lower(), escape_hatch.lower()) for log in logs)
-    return [event for event in events if event is not None]
-
-
-def request(provider: ProviderAPI, method: str, parameters: list[Any]) -> Any:
-    """Return a node's raw answer.
-
-    Raises
-    ------
-    L1Error
-        When it does not answer, or answers with an error.
-    """
-    try:
-        return provider.make_request(method, parameters)
-    except (ApeException, Web3Exception, OSError) as problem:
-        # Every error of an HTTP connection is an OSError.
-        raise L1Error(f"L1: {method}: {problem}") from problem
+    with _reading("eth_getLogs"):
+        logs = get_logs(node, (inbox, bridge, escape_hatch), first, last)
+        events = (_decode_log(log, bridge.lower(), escape_hatch.lower()) for log in logs)
+        return [event for event in events if event is not None]
 
 
 def _to_int(value: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from ape.api import AccountAPI, ProviderAPI
 from ape.exceptions import ApeException
 
-from deltaroll.l1.gateway import L1Error, request
+from deltaroll.l1.nodes import L1Error, request
 
 GWEI, ETHER = 10**9, 10**18
 BUMP = (9, 8)

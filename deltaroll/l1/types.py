@@ -77,6 +77,18 @@ class BatchRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What the contracts hold after a block."""
+
+    head_hash: bytes
+    """Of the newest batch's header."""
+    queue_count: int
+    queue_hash: bytes
+    """The accumulator after the last message, zero before the first."""
+    is_frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InboxFrozen:
     """The rollup takes no batch and no message any more."""
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from deltaroll.leave.outcomes import find_refusal, make_context
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.follower import Follower
 from deltaroll.node.requests import (
     DistressRequest,
@@ -26,7 +27,6 @@ from deltaroll.node.requests import (
     to_order,
     to_surface,
 )
-from deltaroll.node.sequencer import RejectedError
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.recovery import SIGNATURE_BYTES

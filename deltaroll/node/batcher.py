@@ -4,17 +4,26 @@ Its view of what is posted is its own follower's, derived from L1, so a removal,
 a restart needs no special case: the next batch starts after the newest honest one. Every batch is
 applied to that state before it is sent, signatures included: a batch that would cost the bond is
 never posted.
+
+A batch names the header that it goes on top of, and the inbox takes it on top of no other. So two
+postings of a batch can never both count, whoever sends them and however often. That header says in
+which L1 block its batch was mined, and the next batch cannot be made before that is known: one
+batch at a time is on its way, as large as L1 takes. Everything else that the account sends is on
+its way beside it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from ape.api import AccountAPI, ReceiptAPI
 
 from deltaroll.l1.commitments import to_header_tuple
+from deltaroll.l1.gateway import L1Error
 from deltaroll.l1.types import Header, PostedChunk
+from deltaroll.node.alarms import Alarm
 from deltaroll.node.follower import Follower
+from deltaroll.node.journal import Call, Intent
+from deltaroll.node.sender import Mined, Sender, wait_for
 from deltaroll.node.store import SealedChunk, Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import TransitionFault
@@ -32,28 +41,28 @@ MAX_CHUNKS = 256
 CHUNK_OVERHEAD = 256
 """ABI words and padding around a chunk."""
 CLOCK_BYTES = 5
+LANDING_SECONDS = 600
+"""A batch is not sent any more when L1 would refuse it this soon."""
+BATCH = "batch"
 
 
 class BatcherError(Exception):
-    """The batcher cannot go on: what it would post is wrong, or what is posted is not its own."""
+    """The batcher cannot go on: what it would post is wrong."""
 
 
-class StrandedError(BatcherError):
-    """Chunks of this store cannot land as they are: others have posted, or they have waited for too
-    long. What is in them can be sealed again on top of the head: `Sequencer.rebase`.
-    """
+class StaleChunksError(BatcherError):
+    """The next chunk is too old for L1. It has to be sequenced again (`recovery.py`)."""
 
-    def __init__(self, message: str, first: int) -> None:
-        super().__init__(message)
-        self.first = first
-        """The first chunk that cannot."""
+
+class ForeignBatchError(BatcherError):
+    """L1 has a batch that is not of this store. The log has to go on from it (`recovery.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posting:
     """A batch that was sent and mined."""
 
-    receipt: ReceiptAPI
+    receipt: Mined
     header: Header
     chunks: tuple[SealedChunk, ...]
 
@@ -70,13 +79,21 @@ def select_chunks(store: Store, first: int) -> tuple[SealedChunk, ...]:
     return tuple(chunks)
 
 
+def get_chunks(store: Store, first: int, count: int) -> tuple[SealedChunk, ...]:
+    """Return chunks by number, those that there are."""
+    found = (store.get_chunk(number) for number in range(first, first + count))
+    return tuple(chunk for chunk in found if chunk is not None)
+
+
 class Batcher:
     """Posts for one sequencer with one L1 account."""
 
-    def __init__(self, store: Store, follower: Follower, account: AccountAPI) -> None:
+    def __init__(self, store: Store, follower: Follower, sender: Sender) -> None:
         self.store = store
         self.follower = follower
-        self.account = account
+        self.sender = sender
+        self.blocked: str | None = None
+        """Why nothing may be posted at the moment although L1 would take it."""
 
     def find_next_chunk(self) -> int:
         """Return the first chunk that is not part of an honest batch.
@@ -86,7 +103,7 @@ class Batcher:
 
         Raises
         ------
-        StrandedError
+        ForeignBatchError
             When L1 has a batch that is not of this store.
         """
         chain = self.follower.chain
@@ -104,9 +121,7 @@ class Batcher:
             for posted in derived.chunks:
                 held = self.store.get_chunk(after)
                 if held is None or (held.data, held.signatures) != (posted.data, posted.signatures):
-                    raise StrandedError(
-                        f"batch {index} on L1 was not posted from this store", first
-                    )
+                    raise ForeignBatchError(f"batch {index} on L1 was not posted from this store")
                 after += 1
             self.store.record_batch(derived.submitted.header_hash, index, first, after)
         return after
@@ -117,7 +132,7 @@ class Batcher:
         """Return what L1 will know about a chunk of a batch on top of `head`, its time apart."""
         return Context(
             domain=self.follower.gateway.domain,
-            l1_time=Timestamp(int.from_bytes(chunk.data[:CLOCK_BYTES], "big")),
+            l1_time=Timestamp(get_clock(chunk)),
             queue_end=chunks[-1].queue_end,
             previous_base_fee=head.l1_base_fee,
             previous_blob_fee=head.l1_blob_fee,
@@ -131,9 +146,7 @@ class Batcher:
         Raises
         ------
         BatcherError
-            When a chunk breaks a rule: posting it would cost the bond. A StrandedError when the
-            store has been through a change of head: what was sealed for one head may stand behind
-            what was sealed for another.
+            When a chunk breaks a rule: posting it would cost the bond.
         """
         state = self.follower.state
         head = self.follower.chain[-1].submitted.header
@@ -144,28 +157,35 @@ class Batcher:
                 context = self.compute_context(chunk, index, chunks, head)
                 bad = compute_bad_signature(state, chunk.data, chunk.signatures, context.domain)
                 if bad is not None:
-                    raise self._refuse(f"chunk {chunk.number}: {bad[0].name} at {bad[1]}", chunks)
+                    raise BatcherError(f"chunk {chunk.number}: {bad[0].name} at {bad[1]}")
                 process_chunk(state, chunk.data, context)
                 root = compute_state_root(state)
                 posted.append(PostedChunk(chunk.data, chunk.signatures, root))
         except TransitionFault as problem:
-            raise self._refuse(f"chunk {chunk.number}: {problem.fault.name}", chunks) from problem
+            raise BatcherError(f"chunk {chunk.number}: {problem.fault.name}") from problem
         finally:
             state.rollback()
         return tuple(posted)
 
-    def post(self) -> Posting | None:
-        """Post one batch of what is sealed and not posted; None when there is nothing.
+    def step(self) -> Intent | None:
+        """Do what is due after a look at L1: see to what is on its way, or send the next batch.
 
-        The follower must have been polled and see no fraud.
+        Returns what is on its way then. The follower must just have been polled.
 
         Raises
         ------
         BatcherError
-            When the rollup is frozen, or the head is fraudulent: it must be removed first.
-        StrandedError
-            When a chunk is older than L1 takes it, or what `compute_posted` says.
+            When the rollup is frozen, the head is fraudulent (it must be removed first), or a chunk
+            is wrong.
+        L1Error
+            When the view is not one to act upon, or L1 would refuse the batch as of now.
         """
+        head = self.follower.head
+        if head is None or self.follower.behind is not None:
+            raise L1Error(self.follower.behind or "L1: not polled yet")
+        self.sender.tick(head)
+        if self.blocked is not None:
+            raise L1Error(f"nothing is posted: {self.blocked}")
         if self.follower.closing is not None:
             block = self.follower.closing.block
             raise BatcherError(f"the rollup is frozen since block {block}: it takes no batch")
@@ -173,48 +193,109 @@ class Batcher:
             raise BatcherError("the head is fraudulent: it has to be removed first")
         first = self.find_next_chunk()
         chunks = select_chunks(self.store, first)
-        if not chunks:
-            return None
-        self._validate_age(chunks[0])
-        return self.submit(chunks, self.compute_posted(chunks))
-
-    def _refuse(self, message: str, chunks: Sequence[SealedChunk]) -> BatcherError:
-        if self.store.has_rejoined():
-            return StrandedError(message, chunks[0].number)
-        return BatcherError(message)
-
-    def _validate_age(self, chunk: SealedChunk) -> None:
-        clock = int.from_bytes(chunk.data[:CLOCK_BYTES], "big")
-        head = self.follower.head
-        if head is not None and head.time > clock + MAX_CLOCK_LAG:
-            raise StrandedError(
-                f"chunk {chunk.number}: its clock {clock} is too old for a batch at {head.time}",
-                chunk.number,
+        if chunks and chunks[-1].queue_end > len(self.follower.queue):
+            raise L1Error(f"L1: no message {chunks[-1].queue_end - 1}: it was there before")
+        is_late = bool(chunks) and is_stale(chunks[0], head.time)
+        self.sender.alarms.set(Alarm.STALE_CHUNKS, is_late, chunk=first)
+        waiting = [intent for intent in self.sender.open if intent.kind == BATCH]
+        key = self._compute_key()
+        current = next((intent for intent in waiting if intent.key == key), None)
+        if current is None and chunks and not is_late:
+            current = self.submit(chunks, self.compute_posted(chunks))
+        for intent in waiting:
+            # Under a head that is gone, of chunks that are: it would be paid for in vain.
+            if intent is not current or not chunks or is_late:
+                self.sender.cancel(intent)
+        if is_late:
+            raise StaleChunksError(
+                f"chunk {first}: its clock {get_clock(chunks[0])} is too old for L1 at {head.time}"
             )
+        return current if chunks else None
 
-    def submit(self, chunks: Sequence[SealedChunk], posted: Sequence[PostedChunk]) -> Posting:
-        """Send a batch on top of the newest honest one and record what it carries."""
+    def post(self, patience: float = 120.0) -> Posting | None:
+        """Post one batch of what is sealed and not posted, and wait until it is mined; None when
+        there is nothing, or nothing to pay it with.
+
+        The follower must have been polled and see no fraud.
+
+        Raises
+        ------
+        BatcherError
+        L1Error
+            As `step` does.
+        PendingError
+            When the batch is not mined within `patience` seconds. It stays on its way.
+        """
+        intent = self.step()
+        if intent is None:
+            return None
+
+        def look() -> Posting | None:
+            self.sender.tick(self.follower.poll())
+            mined = self.sender.find_mined(intent) if intent.mined_in is not None else None
+            if mined is None:
+                return None
+            place = self._find_batch(intent)
+            if place is None:
+                raise L1Error(f"L1: batch in {mined.hash} did not become the head")
+            return self._describe(place, mined)
+
+        return wait_for("a batch", look, patience)
+
+    def submit(self, chunks: Sequence[SealedChunk], posted: Sequence[PostedChunk]) -> Intent | None:
+        """Send a batch on top of the newest honest one; None when nothing pays for it.
+
+        Raises
+        ------
+        L1Error
+            When L1 would refuse it as of now: nothing is sent.
+        """
         head = self.follower.chain[-1].submitted
         queue_end = chunks[-1].queue_end
-        first_clock = int.from_bytes(chunks[0].data[:CLOCK_BYTES], "big")
-        arguments = compute_submission(
-            head.header, self.follower, queue_end, first_clock + MAX_CLOCK_LAG, posted
-        )
+        deadline = get_clock(chunks[0]) + MAX_CLOCK_LAG
+        arguments = compute_submission(head.header, self.follower, queue_end, deadline, posted)
         inbox = self.follower.gateway.contracts.inbox
-        receipt = inbox.submitBatch(arguments, sender=self.account)
-        after = chunks[-1].number + 1
-        self.follower.poll()
-        newest = self.follower.chain[-1].submitted
-        if newest.transaction != receipt.txn_hash:
-            raise BatcherError(f"batch in {receipt.txn_hash} did not become the head")
-        self.store.record_batch(newest.header_hash, newest.header.index, chunks[0].number, after)
-        log.info(
-            "batch_posted",
-            index=newest.header.index,
-            chunks=len(chunks),
-            gas=receipt.gas_used,
+        data = bytes(inbox.submitBatch.encode_input(arguments))
+        gas = self.sender.estimate(str(inbox.address), data)
+        intent = self.sender.submit(BATCH, self._compute_key(), Call(str(inbox.address), data, gas))
+        if intent is not None:
+            log.info("batch_sent", index=head.header.index + 1, chunks=len(chunks), gas=gas)
+        return intent
+
+    def _find_batch(self, intent: Intent) -> int | None:
+        """Return the place of an intent's batch in the chain, None when it is not there."""
+        hashes = {attempt.hash for attempt in intent.attempts}
+        places = (
+            place
+            for place in range(len(self.follower.chain) - 1, 0, -1)
+            if self.follower.chain[place].submitted.transaction in hashes
         )
-        return Posting(receipt, newest.header, tuple(chunks))
+        return next(places, None)
+
+    def _describe(self, place: int, mined: Mined) -> Posting:
+        self.find_next_chunk()
+        submitted = self.follower.chain[place].submitted
+        after = self.store.get_next_chunk(submitted.header_hash)
+        count = submitted.header.chunk_count
+        chunks = () if after is None else get_chunks(self.store, after - count, count)
+        log.info("batch_posted", index=place, chunks=count, gas=mined.gas_used)
+        return Posting(mined, submitted.header, chunks)
+
+    def _compute_key(self) -> bytes:
+        """Return what a batch is known by: the header that it goes on top of, and how often what
+        follows has been sequenced anew."""
+        head = self.follower.chain[-1].submitted
+        return head.header_hash + self.store.rebases.to_bytes(4, "big")
+
+
+def is_stale(chunk: SealedChunk, time: int) -> bool:
+    """Return whether a chunk can no longer be counted on to land at an L1 time, or soon after."""
+    return get_clock(chunk) + MAX_CLOCK_LAG < time + LANDING_SECONDS
+
+
+def get_clock(chunk: SealedChunk) -> int:
+    """Return the time of a chunk."""
+    return int.from_bytes(chunk.data[:CLOCK_BYTES], "big")
 
 
 def compute_submission(

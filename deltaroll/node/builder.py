@@ -4,12 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from deltaroll.node.store import SealedChunk
-from deltaroll.protocol.codec import encode_chunk
+from deltaroll.protocol.codec import decode_chunk, encode_chunk
 from deltaroll.protocol.constants import WEIGHT_CHUNK_BYTES, WEIGHT_CHUNK_GAS
 from deltaroll.protocol.fault import TransitionFault
 from deltaroll.protocol.state import State, charge, reset_meter
-from deltaroll.protocol.transition import Progress, process_chunk_start, process_transaction
+from deltaroll.protocol.transition import (
+    Progress,
+    process_chunk,
+    process_chunk_start,
+    process_transaction,
+)
 from deltaroll.protocol.types import (
+    AccountId,
     Context,
     DataFee,
     Distress,
@@ -18,6 +24,7 @@ from deltaroll.protocol.types import (
     Liquidate,
     List,
     Mark,
+    MarketId,
     Observe,
     Queue,
     SetTradingKey,
@@ -74,6 +81,9 @@ class ChunkBuilder:
         """Clock of chunks started from now on; see `move_clock`."""
         self.number = 0
         """Chunks sealed so far."""
+        self.accounts: set[AccountId] = set()
+        """Leaves that have been written since somebody cleared this; likewise the one below."""
+        self.markets: set[MarketId] = set()
         self._domain = domain
         self._on_seal = on_seal
         self._open: OpenChunk | None = None
@@ -108,6 +118,7 @@ class ChunkBuilder:
         except TransitionFault:
             self.state.rollback()
             raise
+        self.state.note_changes(self.accounts, self.markets)
         self.state.commit()
         chunk.progress = progress
         chunk.transactions.append(transaction)
@@ -158,6 +169,34 @@ class ChunkBuilder:
             self.number += 1
             self._on_seal(sealed)
         self._open = None
+
+    def discard(self) -> None:
+        """Forget the open chunk: the state is as the last one that was sealed has left it."""
+        self._open = None
+        self._groups.clear()
+
+    def adopt(self, data: bytes, signatures: bytes, context: Context) -> None:
+        """Apply a chunk that somebody else has posted, and count it as the next of ours.
+
+        Raises
+        ------
+        TransitionFault
+            When it breaks a rule.
+        """
+        self.state.begin()
+        try:
+            process_chunk(self.state, data, context)
+        except TransitionFault:
+            self.state.rollback()
+            raise
+        self.state.note_changes(self.accounts, self.markets)
+        self.state.commit()
+        self.clock = max(self.clock, self.state.globals.clock)
+        _, transactions = decode_chunk(data)
+        queue_end = self.state.globals.queue_index
+        sealed = SealedChunk(self.number, data, signatures, queue_end, len(transactions))
+        self.number += 1
+        self._on_seal(sealed)
 
     def move_clock(self, clock: Timestamp) -> None:
         """Let time pass: what comes now belongs to a later chunk.

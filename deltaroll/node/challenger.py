@@ -1,18 +1,22 @@
 """The challenger: a follower that proves.
 
-Derives, compares, builds the witness, simulates the proof against the same L1 head, and only then
-sends it. It never acts on a view of L1 that is behind or contradicts itself.
+Derives, compares, builds the witness, simulates the proof, and only then sends it. It never acts on
+a view of L1 that is behind or does not add up, and waits until the lie is a few blocks deep.
+
+What it derives from is calldata and events; the only state that it asks L1 for is of its head. So
+it needs no archive node.
 """
 
 from dataclasses import dataclass
 
 import structlog
-from ape.api import AccountAPI, ReceiptAPI
 from ape.contracts import ContractInstance
-from ape.exceptions import ContractLogicError
 
 from deltaroll.l1.commitments import compute_chunk_tree, to_header_tuple
+from deltaroll.l1.gateway import L1Error
 from deltaroll.node.follower import Follower, Fraud
+from deltaroll.node.journal import Call, Intent
+from deltaroll.node.sender import Mined, RefusedError, Sender, wait_for
 from deltaroll.protocol.constants import CHUNK_DEPTH
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
@@ -21,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 MAX_PROOF_BYTES = 120_000
 """Calldata of a proof: nodes refuse transactions over 131,072 bytes."""
+PROOF = "proof"
 ZERO_BRANCH = [ZERO_HASH] * CHUNK_DEPTH
 
 
@@ -33,7 +38,7 @@ class Removal:
     """A proof that was sent and mined."""
 
     fraud: Fraud
-    receipt: ReceiptAPI
+    receipt: Mined
     calldata: int
     """Bytes of the proof transaction."""
 
@@ -66,23 +71,75 @@ def compute_chunk_proof(fraud: Fraud) -> tuple[object, ...]:
 class Challenger:
     """Removes fraudulent batches with one L1 account."""
 
-    def __init__(self, follower: Follower, account: AccountAPI) -> None:
+    def __init__(self, follower: Follower, sender: Sender, confirmations: int = 0) -> None:
+        """`confirmations`: blocks on top of a fraudulent batch before it is acted upon."""
         self.follower = follower
-        self.account = account
+        self.sender = sender
+        self.confirmations = confirmations
 
-    def challenge(self) -> Removal | None:
-        """Prove the first fraud that the follower sees; None when it sees none.
+    def step(self) -> Intent | None:
+        """Do what is due after a look at L1: prove the first fraud, or see to the proof that is on
+        its way. Returns that.
 
-        The follower must have been polled just before.
+        The follower must just have been polled.
 
         Raises
         ------
         ChallengeError
             When the simulation says that the proof would fail.
+        L1Error
+            When the view is not one to act upon.
+        """
+        head = self.follower.head
+        if head is None or self.follower.behind is not None:
+            raise L1Error(self.follower.behind or "L1: not polled yet")
+        self.sender.tick(head)
+        fraud = self.follower.fraud
+        key = None if fraud is None else fraud.submitted.header_hash
+        current: Intent | None = None
+        for intent in self.sender.open:
+            if intent.kind == PROOF and intent.key == key:
+                current = intent
+            elif intent.kind == PROOF:
+                # Somebody else was faster, or L1 has taken the lie back.
+                self.sender.cancel(intent)
+        if fraud is None or current is not None:
+            return current
+        depth = head.number - fraud.submitted.block
+        if depth < self.confirmations:
+            log.info("fraud_waits", batch=fraud.submitted.header.index, blocks=depth)
+            return None
+        return self._send(fraud)
+
+    def challenge(self, patience: float = 120.0) -> Removal | None:
+        """Prove the first fraud that the follower sees and wait until that is mined; None when it
+        sees none, when it is not deep enough yet, or when nothing pays for the proof.
+
+        Raises
+        ------
+        ChallengeError
+        L1Error
+            As `step` does.
+        PendingError
+            When the proof is not mined within `patience` seconds. It stays on its way.
         """
         fraud = self.follower.fraud
-        if fraud is None:
+        intent = self.step()
+        if intent is None or fraud is None:
             return None
+
+        def look() -> Mined | None:
+            self.sender.tick(self.follower.gateway.get_head())
+            return self.sender.find_mined(intent) if intent.mined_in is not None else None
+
+        mined = wait_for("a proof", look, patience)
+        if not mined.succeeded:
+            raise ChallengeError(f"the proof in {mined.hash} reverted")
+        index = fraud.submitted.header.index
+        log.info("batch_removed", index=index, fault=fraud.fault.name, gas=mined.gas_used)
+        return Removal(fraud, mined, len(intent.call.data))
+
+    def _send(self, fraud: Fraud) -> Intent | None:
         prover: ContractInstance = self.follower.gateway.contracts.prover
         proof = compute_chunk_proof(fraud)
         chunk = fraud.chunks[fraud.chunk]
@@ -92,21 +149,16 @@ class Challenger:
         else:
             method = prover.proveSignature
             arguments = (proof, chunk.data, chunk.signatures, fraud.position, fraud.witness)
-        calldata = bytes(method.encode_input(*arguments))
-        if len(calldata) > MAX_PROOF_BYTES:
-            raise ChallengeError(f"proof: {len(calldata)} bytes, at most {MAX_PROOF_BYTES}")
+        data = bytes(method.encode_input(*arguments))
+        if len(data) > MAX_PROOF_BYTES:
+            raise ChallengeError(f"proof: {len(data)} bytes, at most {MAX_PROOF_BYTES}")
+        target = str(prover.address)
         try:
-            method.call(*arguments, sender=self.account)
-        except ContractLogicError as problem:
+            gas = self.sender.estimate(target, data)
+        except RefusedError as problem:
             raise ChallengeError(
                 f"batch {fraud.submitted.header.index} chunk {fraud.chunk}: "
-                f"{Fault(fraud.fault).name} derived, but the proof reverts: {problem}"
+                f"{Fault(fraud.fault).name} derived, but the proof reverts: {problem.reason}"
             ) from problem
-        receipt = method(*arguments, sender=self.account)
-        log.info(
-            "batch_removed",
-            index=fraud.submitted.header.index,
-            fault=fraud.fault.name,
-            gas=receipt.gas_used,
-        )
-        return Removal(fraud, receipt, len(calldata))
+        key = fraud.submitted.header_hash
+        return self.sender.submit(PROOF, key, Call(target, data, gas))

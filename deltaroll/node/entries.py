@@ -37,6 +37,12 @@ class OrderEntry(msgspec.Struct, frozen=True, tag="order", array_like=True):
     reduce_only: bool
     signature: bytes
     signer: bytes
+    client_id: str = ""
+    """What the account calls it; empty: nothing."""
+    self_trade: str = ""
+    """What happens when it meets an order of its owner; empty: what the venue does."""
+    is_quote: bool = False
+    """It is under the account's market-maker protection."""
 
     def to_order(self) -> Order:
         """Return the order."""
@@ -54,6 +60,24 @@ class OrderEntry(msgspec.Struct, frozen=True, tag="order", array_like=True):
         )
 
 
+class HoldEntry(msgspec.Struct, frozen=True, tag="hold", array_like=True):
+    """A signed order that waits until a price has crossed a level."""
+
+    order: OrderEntry
+    is_index: bool
+    """The index of its underlying triggers it, else the mark of its series."""
+    is_above: bool
+    """It is triggered at the level or above, else at the level or below."""
+    level: int
+
+
+class FireEntry(msgspec.Struct, frozen=True, tag="fire", array_like=True):
+    """The trigger of an order that was held is met: it is matched now."""
+
+    account: int
+    slot: int
+
+
 class CancelEntry(msgspec.Struct, frozen=True, tag="cancel", array_like=True):
     """One order leaves the book."""
 
@@ -66,6 +90,33 @@ class CancelAllEntry(msgspec.Struct, frozen=True, tag="cancel_all", array_like=T
 
     account: int
     market: int
+
+
+class DeadManEntry(msgspec.Struct, frozen=True, tag="dead_man", array_like=True):
+    """An account's orders leave the book when the clock has moved by more than `seconds` without
+    another such entry; 0: never."""
+
+    account: int
+    seconds: int
+
+
+class ProtectEntry(msgspec.Struct, frozen=True, tag="protect", array_like=True):
+    """An account's quotes on an underlying leave the book, and no new ones are taken, when more
+    than `lots` or `fills` of them trade within `seconds`; 0 lots or fills: no such limit, 0
+    seconds: no protection."""
+
+    account: int
+    underlying: int
+    seconds: int
+    lots: int
+    fills: int
+
+
+class ResumeEntry(msgspec.Struct, frozen=True, tag="resume", array_like=True):
+    """Quotes on an underlying are taken again after its protection has tripped."""
+
+    account: int
+    underlying: int
 
 
 class TransferEntry(msgspec.Struct, frozen=True, tag="transfer", array_like=True):
@@ -190,21 +241,56 @@ class SealEntry(msgspec.Struct, frozen=True, tag="seal", array_like=True):
     """The open chunk is closed so that it can be posted."""
 
 
+class AdoptedChunk(msgspec.Struct, frozen=True, array_like=True):
+    """A chunk that somebody else has posted, with what L1 knows about it."""
+
+    data: bytes
+    signatures: bytes
+    l1_time: int
+    queue_end: int
+    previous_base_fee: int
+    previous_blob_fee: int
+    is_first: bool
+    is_last: bool
+
+
 class RebaseEntry(msgspec.Struct, frozen=True, tag="rebase", array_like=True):
-    """L1 went on without this sequencer: its state is another one now, and what was sealed and not
-    posted is applied to it again.
+    """Chunks that L1 will never hold are undone, and the log goes on from those that it does.
+
+    What was acknowledged in them follows in the log once more, as far as it still can.
     """
 
-    first: int
-    """The first chunk that is not on L1."""
-    snapshot: bytes
-    """Of the state on L1."""
+    chunk: int
+    """Chunks before this one stay."""
+    at: int
+    """The entry in which the last of them was sealed: from that moment on everything is undone."""
+    levels: list[int]
+    """Base fee and blob fee level before the first adopted chunk; empty when there is none."""
+    messages: list[MessageEntry]
+    """Of the queue, that the adopted chunks consume."""
+    adopted: list[AdoptedChunk]
+    """What L1 holds after the chunks that stay."""
+
+
+class RevertEntry(msgspec.Struct, frozen=True, tag="revert", array_like=True):
+    """What was acknowledged with an entry that was undone does not stand."""
+
+    undone: int
+    """Sequence number of that entry."""
+    order: OrderEntry | None
+    """That was asked for, if it was one."""
+    reason: str
 
 
 Entry = (
     OrderEntry
+    | HoldEntry
+    | FireEntry
     | CancelEntry
     | CancelAllEntry
+    | DeadManEntry
+    | ProtectEntry
+    | ResumeEntry
     | TransferEntry
     | WithdrawEntry
     | KeyEntry
@@ -217,6 +303,7 @@ Entry = (
     | MessageEntry
     | SealEntry
     | RebaseEntry
+    | RevertEntry
 )
 AMOUNT_BYTES = 12
 """Amounts have 96 bits, more than a MessagePack integer holds."""
@@ -241,7 +328,14 @@ def decode_entry(encoding: bytes) -> Entry:
 
 
 def to_order_entry(
-    account: AccountId, slot: SlotId, order: Order, signature: bytes, signer: Address
+    account: AccountId,
+    slot: SlotId,
+    order: Order,
+    signature: bytes,
+    signer: Address,
+    client_id: str = "",
+    self_trade: str = "",
+    is_quote: bool = False,
 ) -> OrderEntry:
     """Return the entry of an order."""
     return OrderEntry(
@@ -259,6 +353,9 @@ def to_order_entry(
         order.reduce_only,
         signature,
         signer,
+        client_id,
+        self_trade,
+        is_quote,
     )
 
 

@@ -5,9 +5,10 @@ reorganisation are the same thing then, a change of that list, and the state mov
 common prefix and deriving from there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic, time
 
 import structlog
 
@@ -26,7 +27,9 @@ from deltaroll.l1.types import (
     MessageQueued,
     PostedChunk,
     Stage,
+    Tally,
 )
+from deltaroll.node.alarms import Alarm, Alarms
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.signatures import compute_bad_signature
@@ -36,6 +39,17 @@ from deltaroll.protocol.types import AccountId, Context, Globals, Timestamp
 from deltaroll.protocol.witness import encode_signature_witness, encode_witness
 
 log = structlog.get_logger(__name__)
+
+MAX_SEEN = 256
+"""Blocks that are kept to find where a reorganisation begins."""
+
+
+BEHIND_SECONDS = 60.0
+"""An alarm is raised when there has been no view to act upon for so long."""
+
+
+class LaggingError(L1Error):
+    """A node is behind what was seen before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +173,25 @@ def compute_queue(events: Sequence[L1Event], known: Sequence[MessageQueued]) -> 
     return queue
 
 
+def validate_tally(
+    chain: Sequence[BatchSubmitted], queue: Sequence[MessageQueued], tally: Tally
+) -> None:
+    """Check that events add up to what the contracts hold.
+
+    Raises
+    ------
+    ContradictionError
+        When one is missing, or is of another branch.
+    """
+    if not chain or chain[-1].header_hash != tally.head_hash:
+        raise ContradictionError("L1: the batches do not match the inbox")
+    queue_hash = queue[-1].queue_hash if queue else ZERO_HASH
+    if len(queue) != tally.queue_count or queue_hash != tally.queue_hash:
+        raise ContradictionError(
+            f"L1: the queue does not match the bridge: {len(queue)} messages of {tally.queue_count}"
+        )
+
+
 def compute_context(
     batch: BatchSubmitted, previous: BatchSubmitted, chunk: int, domain: bytes
 ) -> Context:
@@ -174,11 +207,41 @@ def compute_context(
     )
 
 
-class Follower:
-    """The state as of the newest honest batch, and the first fraud after it if there is one."""
+@dataclass(frozen=True, slots=True)
+class ViewPolicy:
+    """When a view of L1 is one to act upon. The defaults are for a chain of one's own."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    max_age: float | None = None
+    """Seconds that the head may be older than this machine's clock; None on a chain that mines only
+    when there is something to mine."""
+    max_lead: float | None = None
+    """Seconds that the head may be ahead of this machine's clock."""
+    lag_patience: float = 0.0
+    """Seconds for which a chain that is shorter than what was seen, and contradicts none of it, is
+    taken for a node that lags. After that it is a reorganisation."""
+    witnesses: int = 1
+    """Nodes that must have a head on their chain."""
+
+
+class Follower:
+    """The state as of the newest honest batch, and the first fraud after it if there is one.
+
+    A view is taken over only when it adds up: the events up to a block give the very hashes that
+    the contracts hold after that block, asked for by its hash. An answer of another node, of
+    another branch or of one that lags fails that and is asked for again.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        policy: ViewPolicy | None = None,
+        now: Callable[[], float] = time,
+        elapsed: Callable[[], float] = monotonic,
+        alarms: Alarms | None = None,
+    ) -> None:
         self.gateway = gateway
+        self.alarms = alarms or Alarms()
+        self.policy = policy or ViewPolicy()
         self.state = State()
         self.chain: list[Derived] = []
         """Genesis first; each has one open group of changes in `state`, the genesis apart."""
@@ -190,11 +253,18 @@ class Follower:
         """None while the rollup lives."""
         self.head: BlockRef | None = None
         """The L1 block up to which events have been read."""
+        self.behind: str | None = "L1 has not been looked at"
+        """Why the view is not one to act upon; None when it is."""
+        self.queue: list[MessageQueued] = []
         self.queue_hashes: dict[int, bytes] = {}
         """The queue's accumulator after each message."""
-        self._queue: list[MessageQueued] = []
+        self._now = now
+        self._elapsed = elapsed
         self._events: list[L1Event] = []
         self._seen: list[BlockRef] = []
+        self._lagging_since: float | None = None
+        self._behind_since: float | None = None
+        self._contradictions = 0
 
     @property
     def state_root(self) -> bytes:
@@ -207,30 +277,41 @@ class Follower:
         Raises
         ------
         L1Error
-            When L1 cannot be read or contradicts itself. Nothing is lost: poll again.
+            When L1 cannot be read, lags or contradicts itself. Nothing is lost: poll again.
         """
-        head = self.gateway.get_head()
-        self._forget_reorganised()
-        first = self._seen[-1].number + 1 if self._seen else self.gateway.first_block
-        if first <= head.number:
-            events = self.gateway.get_events(first, head.number)
-            if self.gateway.get_block(head.number).hash != head.hash:
-                # The head moved while its events were read: they may be of either.
-                raise L1Error(f"L1: block {head.number} was replaced while it was read")
-            self._events.extend(events)
-            self._seen.append(head)
         try:
-            target = compute_chain(self._events)
-            closing = compute_closing(self._events)
-            self._queue = compute_queue(self._events, self._queue)
-            self.state.messages = {event.index: event.message for event in self._queue}
-            self.queue_hashes = {event.index: event.queue_hash for event in self._queue}
+            head = self._poll()
+        except L1Error as problem:
+            self._note(str(problem))
+            # One that lags or contradicts itself may be one of several.
+            self.gateway.nodes.turn()
+            raise
+        self._note(self._find_doubt(head))
+        return head
+
+    def _note(self, behind: str | None) -> None:
+        """Take down whether the view is one to act upon; for long it must not be none."""
+        self.behind = behind
+        now = self._elapsed()
+        if behind is None or self._behind_since is None:
+            self._behind_since = None if behind is None else now
+        since = self._behind_since
+        is_long = since is not None and now - since >= BEHIND_SECONDS
+        self.alarms.set(Alarm.BEHIND, is_long, reason=behind)
+
+    def _poll(self) -> BlockRef:
+        head = self.gateway.get_head()
+        self._validate_progress(head)
+        self._forget_reorganised(head)
+        if self.head != head or self._seen[-1:] != [head]:
+            self._read(head)
+        target = compute_chain(self._events)
+        try:
             self._follow(target)
         except ContradictionError:
-            # Nobody can tell which answer is wrong: next time all are asked for again.
-            self._events.clear()
-            self._seen.clear()
+            self._distrust(self.chain[-1].submitted.block if self.chain else -1)
             raise
+        closing = compute_closing(self._events)
         if closing is not None and self.closing is None:
             log.warning("rollup_frozen", block=closing.block)
         self.posted = target
@@ -240,22 +321,97 @@ class Follower:
         self.head = head
         return head
 
-    def _forget_reorganised(self) -> None:
-        while self._seen:
-            last = self._seen[-1]
-            try:
-                current = self.gateway.get_block(last.number).hash
-            except MissingBlockError:
-                current = b""
-            if current == last.hash:
-                return
-            self._seen.pop()
-            kept = self._seen[-1].number if self._seen else self.gateway.first_block - 1
-            log.warning("l1_reorganised", block=last.number, back_to=kept)
-            self._drop_events_after(kept)
+    def _read(self, head: BlockRef) -> None:
+        """Take over the events up to `head`, if they add up."""
+        first = self._seen[-1].number + 1 if self._seen else self.gateway.first_block
+        events = self._events + self.gateway.get_events(first, head.number)
+        try:
+            chain = compute_chain(events)
+            queue = compute_queue(events, self.queue)
+            tally = self.gateway.get_tally(head)
+            validate_tally(chain, queue, tally)
+            if tally.is_frozen != (compute_closing(events) is not None):
+                raise ContradictionError("L1: the events do not say whether the inbox is frozen")
+        except ContradictionError:
+            # What was seen before has added up; twice in a row, and that is in doubt too.
+            self._contradictions += 1
+            if self._contradictions % 2 == 0:
+                self._distrust(-1)
+            raise
+        self._contradictions = 0
+        self._events = events
+        self.queue = queue
+        self.state.messages = {event.index: event.message for event in queue}
+        self.queue_hashes = {event.index: event.queue_hash for event in queue}
+        if self._seen[-1:] != [head]:
+            self._seen.append(head)
+        if len(self._seen) > MAX_SEEN:
+            # The further back, the sparser: all that it costs is reading more once more.
+            del self._seen[: MAX_SEEN // 2 : 2]
 
-    def _drop_events_after(self, block: int) -> None:
-        self._events = [event for event in self._events if event.block <= block]
+    def _find_doubt(self, head: BlockRef) -> str | None:
+        """Return why a view that adds up is still not one to act upon."""
+        policy = self.policy
+        age = self._now() - head.time
+        if policy.max_age is not None and age > policy.max_age:
+            return f"L1: block {head.number} is {age:.0f} s old"
+        if policy.max_lead is not None and -age > policy.max_lead:
+            return f"L1: block {head.number} is {-age:.0f} s ahead of this machine's clock"
+        if self.gateway.is_syncing():
+            return "L1: the node is syncing"
+        if policy.witnesses > 1:
+            witnesses = self.gateway.count_witnesses(head)
+            if witnesses < policy.witnesses:
+                return f"L1: {witnesses} of {policy.witnesses} nodes have block {head.number}"
+        return None
+
+    def _validate_progress(self, head: BlockRef) -> None:
+        """Check that a shorter chain is a reorganisation and not a node that lags.
+
+        Raises
+        ------
+        LaggingError
+        """
+        if not self._seen or head.number >= self._seen[-1].number:
+            self._lagging_since = None
+            return
+        now = self._elapsed()
+        since = self._lagging_since
+        if since is None:
+            since = self._lagging_since = now
+        known = [block for block in self._seen if block.number <= head.number]
+        if now - since >= self.policy.lag_patience or (known and not self._is_canonical(known[-1])):
+            return
+        raise LaggingError(f"L1: at block {head.number} after {self._seen[-1].number}: it lags")
+
+    def _is_canonical(self, block: BlockRef) -> bool:
+        try:
+            return self.gateway.get_block(block.number).hash == block.hash
+        except MissingBlockError:
+            return False
+
+    def _forget_reorganised(self, head: BlockRef) -> None:
+        if not self._seen or self._seen[-1] == head or self._is_canonical(self._seen[-1]):
+            return
+        # A block that stays keeps all before it: halve, so that a deep one costs no walk back.
+        low, high = 0, len(self._seen) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._is_canonical(self._seen[middle]):
+                low = middle + 1
+            else:
+                high = middle
+        block = self._seen[low].number
+        back_to = self._seen[low - 1].number if low else self.gateway.first_block - 1
+        log.warning("l1_reorganised", block=block, back_to=back_to)
+        self._distrust(block - 1)
+
+    def _distrust(self, block: int) -> None:
+        """Ask again for everything after a block; -1 for all that there is."""
+        while self._seen and self._seen[-1].number > block:
+            self._seen.pop()
+        kept = self._seen[-1].number if self._seen else self.gateway.first_block - 1
+        self._events = [event for event in self._events if event.block <= kept]
 
     def _follow(self, target: list[BatchSubmitted]) -> None:
         shared = 0
@@ -287,7 +443,7 @@ class Follower:
             self.chain.append(Derived(submitted, (), self.state.globals))
             return
         queue_hash = self.queue_hashes.get(header.queue_end - 1, ZERO_HASH)
-        if header.queue_end > len(self._queue) or queue_hash != header.queue_hash:
+        if header.queue_end > len(self.queue) or queue_hash != header.queue_hash:
             raise ContradictionError(
                 f"L1: the queue does not match the header of batch {header.index}"
             )
@@ -326,13 +482,14 @@ class Follower:
 
     def compute_stage(self, batch: Derived) -> Stage:
         """Return how final a derived batch is, as of the last poll."""
-        return self._compute_stages([batch])[0]
+        return self.compute_stages([batch])[0]
 
     def find_newest(self) -> dict[Stage, Derived]:
         """Return the newest batch in each stage, as of the last poll."""
-        return dict(zip(self._compute_stages(self.chain), self.chain, strict=True))
+        return dict(zip(self.compute_stages(self.chain), self.chain, strict=True))
 
-    def _compute_stages(self, batches: Sequence[Derived]) -> list[Stage]:
+    def compute_stages(self, batches: Sequence[Derived]) -> list[Stage]:
+        """Return how final derived batches are, as of the last poll."""
         if self.head is None:
             raise L1Error("L1: not polled yet")
         settled = self.head.time - self.gateway.challenge_window

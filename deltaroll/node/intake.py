@@ -1,13 +1,9 @@
 """What a sequencer takes in from L1."""
 
-import structlog
-
 from deltaroll.node.follower import Follower
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import Underlying
-
-log = structlog.get_logger(__name__)
 
 CALM = 8
 """What fills pay for data follows L1 when it is off by more than one part in this many. Every batch
@@ -25,32 +21,24 @@ def take_in(sequencer: Sequencer, follower: Follower) -> None:
     tell(sequencer, follower)
 
 
-def tell(sequencer: Sequencer, follower: Follower) -> None:
+def tell(sequencer: Sequencer, follower: Follower, depth: int = 0) -> None:
     """Tell the sequencer what L1 said when the follower last looked: its time, what it asks for
     data, then each new message of the queue.
 
-    A message is consumed as soon as it is on the L1 head. Should L1 reorganise it away, the batch
-    that carries it cannot land: the inbox compares the queue's hash.
+    A message is consumed as soon as it is `depth` blocks below the L1 head. Should L1 reorganise it
+    away all the same, the batch that carries it cannot land: see `recovery.py`. On a view that is
+    not to be trusted nothing is taken in.
     """
-    if follower.head is not None:
-        sequencer.set_clock(follower.head.time)
+    if follower.behind is not None or follower.head is None:
+        return
+    sequencer.set_clock(follower.head.time)
     level = follower.state.globals.base_fee_level
     if is_fee_due(sequencer.state, level) and has_small_backlog(sequencer, follower):
         sequencer.set_data_fee(level)
-    messages = follower.state.messages
-    for index in range(sequencer.state.globals.queue_index, len(messages)):
-        sequencer.consume_message(index, messages[index])
-    sequencer.flush()
-
-
-def rejoin(sequencer: Sequencer, follower: Follower, stranded: int) -> None:
-    """Let a sequencer go on from the head of L1, when its chunks from `stranded` on cannot land."""
-    head = follower.chain[-1].submitted
-    log.warning("resequencing", head=head.header.index, first=stranded)
-    after = sequencer.rebase(follower.state, stranded)
-    sequencer.store.record_head(head.header_hash, head.header.index, after)
-    tell(sequencer, follower)
-    sequencer.seal()
+    for event in follower.queue[sequencer.state.globals.queue_index :]:
+        if event.block + depth > follower.head.number:
+            break
+        sequencer.consume_message(event.index, event.message)
     sequencer.flush()
 
 

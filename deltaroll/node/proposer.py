@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from enum import Enum
 
 import structlog
-from ape.api import AccountAPI
 
 from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import tell
 from deltaroll.node.requests import answer_line
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import MEMORY, Store
 
@@ -35,9 +35,9 @@ class Right(Enum):
 class Proposer:
     """One account that proposes when it may."""
 
-    def __init__(self, follower: Follower, account: AccountAPI) -> None:
+    def __init__(self, follower: Follower, sender: Sender) -> None:
         self.follower = follower
-        self.account = account
+        self.sender = sender
         self._sequencer: Sequencer | None = None
         self._batcher: Batcher | None = None
         self._base: bytes | None = None
@@ -51,7 +51,7 @@ class Proposer:
         if self.follower.closing is not None:
             return Right.FROZEN
         regular = str(inbox.sequencer())
-        if regular == str(self.account.address):
+        if regular == self.sender.address:
             return Right.SEQUENCER
         if int(inbox.bondOf(regular).amount) == 0:
             return Right.NO_BOND
@@ -103,10 +103,8 @@ class Proposer:
             domain = self.follower.gateway.domain
             store = Store(MEMORY, domain)
             store.record_head(head.header_hash, head.header.index, 0)
-            state = self.follower.state.copy_before(0)
-            state.messages = dict(state.messages)
-            self._sequencer = Sequencer(store, domain, state)
-            self._batcher = Batcher(store, self.follower, self.account)
+            self._sequencer = Sequencer(store, domain, self.follower.state)
+            self._batcher = Batcher(store, self.follower, self.sender)
             self._base = head.header_hash
             tell(self._sequencer, self.follower)
             for line in self._lines:

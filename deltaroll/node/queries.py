@@ -12,7 +12,7 @@ import msgspec
 
 from deltaroll.engine.aside import find_refusal, set_aside
 from deltaroll.engine.explain import explain_book
-from deltaroll.node.sequencer import RejectedError, validate_range
+from deltaroll.node.admission import RejectedError, validate_range
 from deltaroll.protocol.arithmetic import div_down
 from deltaroll.protocol.books import Book, compute_books
 from deltaroll.protocol.codec import SHARE_BITS

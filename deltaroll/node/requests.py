@@ -9,15 +9,10 @@ from typing import Annotated
 
 import msgspec
 
+from deltaroll.node.admission import Receipt, RejectedError, to_poke, validate_range
 from deltaroll.node.entries import PokeEntry
 from deltaroll.node.queries import Query, Unsigned, answer_query, validate_allowed
-from deltaroll.node.sequencer import (
-    Receipt,
-    RejectedError,
-    Sequencer,
-    to_poke,
-    validate_range,
-)
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.upkeep import get_expiry_leaf, is_mark_due
 from deltaroll.protocol.codec import COUNT_BITS
 from deltaroll.protocol.constants import ACCOUNT_DEPTH, MARKET_DEPTH, MAX_SIGNERS

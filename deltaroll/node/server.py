@@ -10,7 +10,7 @@ import socket
 import socketserver
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock, Thread
 from time import monotonic
@@ -63,8 +63,18 @@ class SequencerThread:
         StoreError
             When this or an earlier call failed.
         """
+        return self.start(function).result()
+
+    def start(self, function: Callable[[Sequencer], Result]) -> Future[Result]:
+        """Have a function run on the sequencer's thread; do not wait.
+
+        Raises
+        ------
+        StoreError
+            When the thread has ended.
+        """
         try:
-            return self._executor.submit(self._run, function).result()
+            return self._executor.submit(self._run, function)
         except RuntimeError as problem:
             raise StoreError("sequencer: stopped") from problem
 

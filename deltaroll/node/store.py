@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS chunks (
 CREATE TABLE IF NOT EXISTS batches (
     header_hash BLOB PRIMARY KEY, batch INTEGER NOT NULL, first_chunk INTEGER NOT NULL,
     next_chunk INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS rebases (sequence INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS receipts (
+    sequence INTEGER PRIMARY KEY, receipt BLOB NOT NULL) STRICT;
 """
 MEMORY = ":memory:"
 
@@ -58,6 +61,7 @@ class Store:
             raise StoreError(f"store: {path}: {problem}") from problem
         self._entries: list[tuple[int, bytes, bytes]] = []
         self._chunks: list[SealedChunk] = []
+        self._receipts: dict[int, bytes] = {}
         row = self._connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
         if row is None:
             self._connection.execute("INSERT INTO meta VALUES ('domain', ?)", (domain,))
@@ -67,6 +71,7 @@ class Store:
         last = self._connection.execute(
             "SELECT sequence, chain FROM log ORDER BY sequence DESC LIMIT 1"
         ).fetchone()
+        self._rewind: tuple[int, int] | None = None
         self.next_sequence: int = 0 if last is None else last[0] + 1
         self._chain: bytes = ZERO_HASH if last is None else last[1]
 
@@ -82,12 +87,48 @@ class Store:
         """Add a chunk to the open group."""
         self._chunks.append(chunk)
 
+    def rewind(self, sequence: int, chunk: int) -> None:
+        """Have the open group take the place of the chunks from `chunk` on; `sequence` is that of
+        the entry that says so."""
+        self._rewind = (sequence, chunk)
+
+    @property
+    def rebases(self) -> int:
+        """How often chunks that were sealed have been sequenced again."""
+        (count,) = self._connection.execute("SELECT COUNT(*) FROM rebases").fetchone()
+        return int(count)
+
+    def iterate_rebases(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the durable entries that undo others, in order."""
+        yield from self._connection.execute(
+            "SELECT sequence, entry FROM log JOIN rebases USING (sequence) ORDER BY sequence"
+        )
+
+    def keep_receipt(self, sequence: int, receipt: bytes) -> None:
+        """Add the receipt of an entry to the open group."""
+        self._receipts[sequence] = receipt
+
+    def get_receipt(self, sequence: int) -> bytes | None:
+        """Return the receipt of an entry, None when it has none."""
+        waiting = self._receipts.get(sequence)
+        if waiting is not None:
+            return waiting
+        row = self._connection.execute(
+            "SELECT receipt FROM receipts WHERE sequence = ?", (sequence,)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
     def flush(self) -> None:
         """Make the open group durable, all or nothing."""
         if not self._entries and not self._chunks:
             return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            if self._rewind is not None:
+                sequence, chunk = self._rewind
+                self._connection.execute("INSERT INTO rebases VALUES (?)", (sequence,))
+                self._connection.execute("DELETE FROM chunks WHERE number >= ?", (chunk,))
+                self._connection.execute("DELETE FROM batches WHERE next_chunk > ?", (chunk,))
             self._connection.executemany("INSERT INTO log VALUES (?, ?, ?)", self._entries)
             self._connection.executemany(
                 "INSERT INTO chunks VALUES (?, ?, ?, ?, ?)",
@@ -96,6 +137,9 @@ class Store:
                     for c in self._chunks
                 ],
             )
+            self._connection.executemany(
+                "INSERT INTO receipts VALUES (?, ?)", self._receipts.items()
+            )
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:
@@ -103,6 +147,8 @@ class Store:
             raise
         self._entries.clear()
         self._chunks.clear()
+        self._rewind = None
+        self._receipts.clear()
 
     def iterate_entries(self) -> Iterator[tuple[int, bytes]]:
         """Yield durable entries in order.
@@ -142,13 +188,6 @@ class Store:
     def record_head(self, header_hash: bytes, batch: int, after: int) -> None:
         """Remember that chunks from `after` on follow a batch of somebody else."""
         self.record_batch(header_hash, batch, after, after)
-
-    def has_rejoined(self) -> bool:
-        """Return whether chunks of this store follow a batch of somebody else."""
-        row = self._connection.execute(
-            "SELECT 1 FROM batches WHERE first_chunk = next_chunk LIMIT 1"
-        ).fetchone()
-        return row is not None
 
     def get_next_chunk(self, header_hash: bytes) -> int | None:
         """Return the first chunk after a batch; None when this store did not post that batch."""

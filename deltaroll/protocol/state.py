@@ -195,6 +195,19 @@ class State:
         if not self._marks:
             self._journal.clear()
 
+    def note_changes(self, accounts: set[AccountId], markets: set[MarketId]) -> None:
+        """Add the ids of the leaves written since the last `begin`."""
+        leaves = self.accounts
+        for table, key, _, slots_of in self._journal[self._marks[-1][0] :]:
+            if table is leaves:
+                accounts.add(AccountId(key))
+            elif slots_of is None:
+                markets.add(MarketId(key))
+
+    def get_account_branch(self, index: int) -> list[bytes]:
+        """Return the siblings of an account from the bottom up, as of the last root computed."""
+        return self._account_tree.get_branch(index)
+
     def get_exit_branch(self, index: int) -> list[bytes]:
         """Return the siblings of an exit from the bottom up, as of the last root computed."""
         return self._exit_tree.get_branch(index)

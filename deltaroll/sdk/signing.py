@@ -166,7 +166,7 @@ def to_typed_data(
                 "reward": value.reward,
                 "nonce": value.nonce,
             }
-    return _to_document(chain_id, inbox, name, text, message)
+    return to_document(chain_id, inbox, name, text, message)
 
 
 def to_observation_typed_data(
@@ -174,7 +174,7 @@ def to_observation_typed_data(
 ) -> dict[str, Any]:
     """Return the EIP-712 document of a committee member's price."""
     message = {"market": market, "price": observation.price, "time": observation.time}
-    return _to_document(chain_id, inbox, "Observation", OBSERVATION_TYPE, message)
+    return to_document(chain_id, inbox, "Observation", OBSERVATION_TYPE, message)
 
 
 def to_surface_typed_data(chain_id: int, inbox: str, surface: Surface) -> dict[str, Any]:
@@ -190,12 +190,21 @@ def to_surface_typed_data(chain_id: int, inbox: str, surface: Surface) -> dict[s
         "sigma": surface.sigma,
         "time": surface.time,
     }
-    return _to_document(chain_id, inbox, "Surface", SURFACE_TYPE, message)
+    return to_document(chain_id, inbox, "Surface", SURFACE_TYPE, message)
 
 
-def _to_document(
+def to_document(
     chain_id: int, inbox: str, name: str, text: str, message: dict[str, Any]
 ) -> dict[str, Any]:
+    """Return the EIP-712 document of a message.
+
+    Parameters
+    ----------
+    name
+        Of the message's type.
+    text
+        Its encoded type, as it is hashed.
+    """
     fields = text[len(name) + 1 : -1].split(",")
     return {
         "types": {

@@ -11,6 +11,7 @@ from typing import Any
 from ape.api import AccountAPI
 
 from deltaroll.l1.types import BatchSubmitted, PostedChunk
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.batcher import CLOCK_BYTES, Batcher, BatcherError, Posting
 from deltaroll.node.challenger import compute_chunk_proof
 from deltaroll.node.follower import (
@@ -20,7 +21,8 @@ from deltaroll.node.follower import (
     compute_transition_witness,
 )
 from deltaroll.node.intake import take_in
-from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.sender import Sender
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.leaf import encode_globals
@@ -390,20 +392,21 @@ class RealVenue:
 
     def post(self, account: AccountAPI) -> Posting | None:
         """Post what is sealed from an account."""
-        return Batcher(self.sequencer.store, self.follower, account).post()
+        return Batcher(
+            self.sequencer.store, self.follower, Sender(self.lab.venue.gateway, account)
+        ).post()
 
     def is_lost(self) -> bool:
-        """Whether it cannot go on, by what docs/limits.md says: somebody else has posted, L1 has
-        reorganised a message away that the log has consumed, or a chunk has become too old.
+        """Whether it would have to be rebased: somebody else has posted, L1 has reorganised a
+        message away that the log has consumed, or a chunk has become too old.
         """
         self.follower.poll()
         messages = self.follower.state.messages
         if any(messages.get(place) != message for place, message in enumerate(self.taken)):
             return True
         try:
-            number = Batcher(
-                self.sequencer.store, self.follower, self.lab.venue.operator
-            ).find_next_chunk()
+            sender = Sender(self.lab.venue.gateway, self.lab.venue.operator)
+            number = Batcher(self.sequencer.store, self.follower, sender).find_next_chunk()
         except BatcherError:
             return True
         chunk = self.sequencer.store.get_chunk(number)

@@ -25,6 +25,7 @@ from deltaroll.node.audit import compute_audit
 from deltaroll.node.batcher import BatcherError, compute_submission
 from deltaroll.node.challenger import ChallengeError, Challenger, Removal, compute_chunk_proof
 from deltaroll.node.follower import Follower
+from deltaroll.node.sender import Sender
 from deltaroll.protocol.hashing import ZERO_HASH
 from deltaroll.protocol.types import MessageKind
 from tests.adversary.campaign import Ledger
@@ -109,7 +110,9 @@ class World:
         folder = Path(mkdtemp(dir=stage.folder))
         self.lab = Lab(self.venue, folder)
         self.real: RealVenue | None = RealVenue(self.lab)
-        self.challenger = Challenger(Follower(self.venue.gateway), self.venue.watcher)
+        self.challenger = Challenger(
+            Follower(self.venue.gateway), Sender(self.venue.gateway, self.venue.watcher)
+        )
         self.labels: dict[bytes, Forgery | None] = {}
         """Every batch ever posted, by the hash of its header: None for honest ones."""
         self.loot: list[tuple[Header, Loot]] = []
@@ -341,7 +344,7 @@ class World:
         """Enter a removal into the books."""
         self.moves.append(f"removal of {lie.header.index}")
         fraud = removal.fraud
-        time = self.venue.gateway.get_block(removal.receipt.block_number).time
+        time = self.venue.gateway.get_block(removal.receipt.block).time
         proposer = find_address(self.stage.proposers, lie.header)
         self.books = self.books.slash(proposer, self.venue.watcher.address, time)
         prover, proof = self.lab.contracts.prover, compute_chunk_proof(fraud)

@@ -18,6 +18,7 @@ import structlog
 from deltaroll.engine.ledger import compute_equity, count_open_sizes
 from deltaroll.engine.matching import OrderStatus
 from deltaroll.engine.orders import RestingOrder
+from deltaroll.node.admission import Receipt
 from deltaroll.node.entries import (
     CancelAllEntry,
     CancelEntry,
@@ -32,7 +33,7 @@ from deltaroll.node.entries import (
     to_action_entry,
     to_order_entry,
 )
-from deltaroll.node.sequencer import Receipt, Sequencer
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import SealedChunk, Store
 from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import decode_chunk, encode_chunk
@@ -166,6 +167,9 @@ class Tape(Store):
         pass
 
     def iterate_entries(self) -> Iterator[tuple[int, bytes]]:
+        return iter(())
+
+    def iterate_rebases(self) -> Iterator[tuple[int, bytes]]:
         return iter(())
 
     def count_chunks(self) -> int:

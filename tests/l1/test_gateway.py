@@ -39,6 +39,7 @@ from deltaroll.l1.types import (
     InboxFrozen,
     MessageQueued,
     PostedChunk,
+    Tally,
 )
 from deltaroll.protocol.eip712 import compute_domain_separator
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
@@ -140,6 +141,50 @@ def test_requests__no_usable_answer__is_an_l1_error_and_not_a_missing_block(
     with pytest.raises(L1Error, match=method) as caught:
         ask(gateway)
     assert not isinstance(caught.value, MissingBlockError | ContradictionError)
+
+
+@pytest.mark.parametrize("tag", ["safe", "finalized"])
+@pytest.mark.parametrize("text", ["safe block not found", "Unknown block", "tag not supported"])
+def test_get_block__tag_that_the_node_has_not__is_missing(gateway, provider, tag, text):
+    provider.answers["eth_getBlockByNumber"] = ProviderError(text)
+    with pytest.raises(MissingBlockError, match=f"no {tag} block"):
+        gateway.get_block(tag)
+
+
+@pytest.mark.parametrize("answer", [{}, {"number": "x"}, 7, {"number": None}])
+def test_get_block__answer_of_another_form__is_an_l1_error(gateway, provider, answer):
+    provider.answers["eth_getBlockByNumber"] = answer
+    with pytest.raises(L1Error, match="another form"):
+        gateway.get_head()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(False, False), ({"currentBlock": "0x1"}, True), (ProviderError("no such method"), False)],
+)
+def test_is_syncing__any_node__what_it_says(gateway, provider, answer, expected):
+    provider.answers["eth_syncing"] = answer
+    assert gateway.is_syncing() == expected
+
+
+def test_get_tally__any_block__is_asked_for_by_its_hash(gateway, provider):
+    words = {"headHeaderHash()": b"\x05" * 32, "queueCount()": (3).to_bytes(32, "big")}
+    words["queueHash(uint64)"] = b"\x06" * 32
+    words["isFrozen()"] = bytes(32)
+    by_selector = {keccak(name.encode())[:4].hex(): word for name, word in words.items()}
+    provider.answers["eth_call"] = lambda parameters: (
+        "0x" + by_selector[parameters[0]["data"][2:10]].hex()
+    )
+    tally = gateway.get_tally(BlockRef(9, b"\x09" * 32, 1))
+    assert tally == Tally(b"\x05" * 32, 3, b"\x06" * 32)
+    places = {repr(parameters[1]) for _, parameters in provider.asked}
+    assert places == {repr({"blockHash": "0x" + "09" * 32, "requireCanonical": True})}
+
+
+def test_count_witnesses__several_nodes__those_with_that_very_block(gateway):
+    answers: list[Any] = [{"hash": "0x" + "09" * 32}, {"hash": "0x" + "08" * 32}, None]
+    gateway.nodes.request_each = lambda *_: [*answers, L1Error("gone")]
+    assert gateway.count_witnesses(BlockRef(9, b"\x09" * 32, 1)) == 1
 
 
 def test_get_events__long_range__is_asked_for_piece_by_piece(gateway, provider):

@@ -13,16 +13,22 @@ from deltaroll.l1.commitments import (
     to_header_tuple,
 )
 from deltaroll.l1.gateway import ContradictionError, L1Error, MissingBlockError
+from deltaroll.l1.sending import Fees
 from deltaroll.l1.types import (
     BatchRemoved,
     BatchSubmitted,
     BlockRef,
     Header,
+    InboxFrozen,
     L1Event,
     MessageQueued,
     PostedChunk,
+    Tally,
 )
+from deltaroll.node.alarms import Alarms
 from deltaroll.node.follower import Follower, compute_chain, compute_context
+from deltaroll.node.journal import Attempt, Call, Intent
+from deltaroll.node.sender import Mined, RefusedError
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.fault import TransitionFault
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
@@ -55,6 +61,7 @@ class FakeL1:
         self.transactions = 0
         self.claimed: set[int] = set()
         self.vault = 0
+        self.calls: list[Any] = []
         self.mine()
         genesis = self._make_header(hash_globals(EMPTY_GLOBALS), (), 0, self.blocks[-1].ref)
         self.blocks[-1].events.append(
@@ -162,43 +169,82 @@ class FakeL1:
         )
 
 
-class InboxError(Exception):
-    """The inbox reverts."""
+class FakeMethod:
+    """A method whose calls are known by made-up calldata."""
+
+    def __init__(self, l1: "FakeL1") -> None:
+        self.l1 = l1
+
+    def encode_input(self, arguments: Any) -> bytes:
+        self.l1.calls.append(arguments)
+        return len(self.l1.calls).to_bytes(4, "big")
 
 
 class FakeInbox:
-    """`submitBatch` with the checks that a batcher lives by."""
+    """What a batcher needs of the inbox."""
+
+    address = "inbox"
 
     def __init__(self, l1: FakeL1) -> None:
-        self.l1 = l1
-        self.before_return: Callable[[], None] = lambda: None
+        self.submitBatch = FakeMethod(l1)
 
     def challengeWindow(self) -> int:  # noqa: N802 (the contract's name)
         return WINDOW
 
-    def submitBatch(self, arguments: Any, sender: object) -> SimpleNamespace:  # noqa: N802
-        previous, queue_end, queue_hash, deadline, following, chunks = arguments
+
+class FakeSender:
+    """`submitBatch` with the checks that a batcher lives by; what is sent is mined at once."""
+
+    def __init__(self, l1: FakeL1) -> None:
+        self.l1 = l1
+        self.alarms = Alarms()
+        self.open: list[Intent] = []
+        self.before_return: Callable[[], None] = lambda: None
+
+    def tick(self, head: BlockRef) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def estimate(self, target: str, data: bytes) -> int:
+        previous, queue_end, queue_hash, deadline, following, _ = self._get_arguments(data)
         head = self.l1.batches[-1].header
         queue = self.l1.queue
         if previous != to_header_tuple(head):
-            raise InboxError("StaleHead")
+            raise refuse("StaleHead")
         if self.l1.head.time + SLOT > deadline:
-            raise InboxError("DeadlinePassed")
+            raise refuse("DeadlinePassed")
         if queue_end < head.queue_end or queue_end > len(queue):
-            raise InboxError("QueueRange")
+            raise refuse("QueueRange")
         if queue_hash != (queue[queue_end - 1].queue_hash if queue_end else ZERO_HASH):
-            raise InboxError("QueueMismatch")
+            raise refuse("QueueMismatch")
         if queue_end < len(queue):
             kind, address, time, body_hash = following
             message = queue[queue_end].message
             shown = (kind, bytes.fromhex(address[2:]), time, body_hash)
             if shown != (message.kind, message.sender, message.time, keccak(message.body)):
-                raise InboxError("WrongMessage")
+                raise refuse("WrongMessage")
             assert len(compute_message_hash(message)) == 32
-        posted = [PostedChunk(*chunk) for chunk in chunks]
-        submitted = self.l1.submit(posted, queue_end)
+        return 1
+
+    def submit(self, kind: str, key: bytes, call: Call) -> Intent:
+        _, queue_end, _, _, _, chunks = self._get_arguments(call.data)
+        submitted = self.l1.submit([PostedChunk(*chunk) for chunk in chunks], queue_end)
         self.before_return()
-        return SimpleNamespace(txn_hash=submitted.transaction, gas_used=1)
+        attempt = Attempt(submitted.transaction, b"", call.content, Fees(1, 1))
+        return Intent(0, 0, kind, key, call, [attempt], submitted.block)
+
+    def find_mined(self, intent: Intent) -> Mined:
+        assert intent.mined_in is not None
+        return Mined(intent.attempts[0].hash, intent.mined_in, 1, True)
+
+    def _get_arguments(self, data: bytes) -> Any:
+        return self.l1.calls[int.from_bytes(data, "big") - 1]
+
+
+def refuse(reason: str) -> RefusedError:
+    return RefusedError(f"L1 would refuse it: {reason}", reason)
 
 
 class FakeGateway:
@@ -213,6 +259,7 @@ class FakeGateway:
         self.freeze_delay = FREEZE_DELAY
         self.oracle_delay = ORACLE_DELAY
         self.interfere: Callable[[str], None] = lambda _: None
+        self.nodes = SimpleNamespace(turn=lambda: None)
         self.contracts = SimpleNamespace(
             inbox=FakeInbox(l1),
             bridge=SimpleNamespace(isClaimed=lambda index: index in l1.claimed),
@@ -235,6 +282,20 @@ class FakeGateway:
     def get_events(self, first: int, last: int) -> list[L1Event]:
         self.interfere("events")
         return [event for event in self.l1.events if first <= event.block <= last]
+
+    def get_tally(self, block: BlockRef) -> Tally:
+        self.interfere("tally")
+        if block not in [known.ref for known in self.l1.blocks]:
+            raise L1Error(f"L1: block {block.number} was replaced while it was read")
+        events = [event for event in self.l1.events if event.block <= block.number]
+        queue = [event for event in events if isinstance(event, MessageQueued)]
+        head = compute_chain(events)[-1]
+        accumulator = queue[-1].queue_hash if queue else ZERO_HASH
+        is_frozen = any(isinstance(event, InboxFrozen) for event in events)
+        return Tally(head.header_hash, len(queue), accumulator, is_frozen)
+
+    def is_syncing(self) -> bool:
+        return False
 
     def get_chunks(self, submitted: BatchSubmitted) -> tuple[PostedChunk, ...]:
         self.interfere("chunks")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from deltaroll.engine.matching import Execution
+from deltaroll.node.admission import Receipt, RejectedError
 from deltaroll.node.builder import OpenChunk
-from deltaroll.node.sequencer import Receipt, RejectedError, Sequencer
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import MEMORY, SealedChunk, Store
 from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import encode_chunk

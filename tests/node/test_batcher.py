@@ -8,23 +8,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deltaroll.l1.types import InboxFrozen, PostedChunk
+from deltaroll.node.alarms import Alarm
 from deltaroll.node.batcher import (
     CHUNK_OVERHEAD,
+    LANDING_SECONDS,
     MAX_BATCH_BYTES,
     MAX_CHUNKS,
     Batcher,
     BatcherError,
-    StrandedError,
+    ForeignBatchError,
+    StaleChunksError,
     select_chunks,
 )
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import RefusedError
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import MEMORY, SealedChunk, Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import AccountId, MessageKind, SlotId, Transfer
-from tests.node.l1 import SLOT, FakeGateway, FakeL1, InboxError, follow
+from tests.node.l1 import SLOT, FakeGateway, FakeL1, FakeSender, follow
 from tests.node.support import (
     CASH,
     DOMAIN,
@@ -38,7 +42,6 @@ from tests.node.support import (
 )
 
 ADA, BLAISE = AccountId(1), AccountId(2)
-OPERATOR = object()
 
 
 class Desk:
@@ -51,7 +54,8 @@ class Desk:
         self.venue = Venue(self.store)
         self.gateway = FakeGateway(self.l1)
         follower = Follower(self.gateway)  # type: ignore[arg-type]
-        self.batcher = Batcher(self.store, follower, OPERATOR)  # type: ignore[arg-type]
+        self.sender = FakeSender(self.l1)
+        self.batcher = Batcher(self.store, follower, self.sender)  # type: ignore[arg-type]
         self.sync()
 
     @property
@@ -235,7 +239,7 @@ def test_post__killed_between_l1_and_the_record__does_not_post_twice(new_path):
     def die() -> None:
         raise KeyboardInterrupt
 
-    desk.gateway.contracts.inbox.before_return = die
+    desk.sender.before_return = die
     with pytest.raises(KeyboardInterrupt):
         desk.batcher.post()
     assert len(desk.l1.batches) == 3
@@ -303,7 +307,7 @@ def test_post__batch_of_somebody_else__stops():
     other.pay(6)
     other.post_all()
     desk.batcher.follower.poll()
-    with pytest.raises(BatcherError, match="batch 1 on L1 was not posted from this store"):
+    with pytest.raises(ForeignBatchError, match="batch 1 on L1 was not posted from this store"):
         desk.batcher.post()
     assert len(desk.l1.batches) == 2
 
@@ -337,29 +341,21 @@ def test_post__consumed_message_reorganised_away__cannot_land():
     desk.seal()
     desk.l1.reorganise(1)
     desk.l1.enqueue(MessageKind.DEPOSIT, OWNERS[ADA].address, b"something else")
-    with pytest.raises(InboxError):
+    with pytest.raises(RefusedError, match="QueueMismatch"):
         desk.batcher.post()
     assert len(desk.l1.batches) == 1
 
 
 def test_post__after_the_deadline__does_not_land():
-    """Chunks whose clocks have become stale would be fraud: the inbox refuses them instead."""
+    """Chunks whose clocks have become stale would be fraud; before that they are not sent."""
     desk = Desk().open()
     desk.seal()
-    desk.l1.mine(MAX_CLOCK_LAG)
+    desk.l1.mine(MAX_CLOCK_LAG - LANDING_SECONDS + SLOT)
     desk.batcher.follower.poll()
-    with pytest.raises(InboxError, match="DeadlinePassed"):
+    with pytest.raises(StaleChunksError, match=r"chunk 0: its clock \d+ is too old"):
         desk.batcher.post()
-
-
-def test_post__older_than_l1_takes__is_not_sent():
-    desk = Desk().open()
-    desk.seal()
-    desk.l1.mine(MAX_CLOCK_LAG + SLOT)
-    desk.batcher.follower.poll()
-    with pytest.raises(StrandedError, match=r"chunk 0: its clock .* is too old") as stranded:
-        desk.batcher.post()
-    assert stranded.value.first == 0
+    assert desk.l1.calls == []
+    assert Alarm.STALE_CHUNKS in desk.sender.alarms.active
 
 
 moves = st.one_of(
@@ -400,12 +396,12 @@ def move(desk: Desk, what: str, much: int) -> Desk:
         case "post" if desk.batcher.follower.fraud is None:
             desk.batcher.post()
         case "die" if desk.batcher.follower.fraud is None:
-            desk.gateway.contracts.inbox.before_return = die
+            desk.sender.before_return = die
             try:
                 desk.batcher.post()
             except KeyboardInterrupt:
                 return desk.crash()
-            desk.gateway.contracts.inbox.before_return = lambda: None
+            desk.sender.before_return = lambda: None
         case "crash":
             return desk.crash()
         case "lie" if desk.batcher.follower.fraud is None:

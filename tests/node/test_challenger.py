@@ -1,12 +1,9 @@
 """Proving: only what was simulated, only when there is fraud, never what a node would refuse."""
 
-from types import SimpleNamespace
-
 import pytest
-from ape.exceptions import ContractLogicError
 
 from deltaroll.l1.commitments import compute_chunk_commitment, compute_chunk_tree, to_header_tuple
-from deltaroll.l1.gateway import ContradictionError
+from deltaroll.l1.gateway import ContradictionError, L1Error
 from deltaroll.l1.types import BatchSubmitted
 from deltaroll.node.challenger import (
     MAX_PROOF_BYTES,
@@ -15,6 +12,8 @@ from deltaroll.node.challenger import (
     compute_chunk_proof,
 )
 from deltaroll.node.follower import Follower
+from deltaroll.node.journal import Call, Intent
+from deltaroll.node.sender import Mined, RefusedError
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
 from deltaroll.protocol.tree import compute_root_from_branch
@@ -26,32 +25,55 @@ ADA, BLAISE = AccountId(1), AccountId(2)
 
 
 class FakeMethod:
-    """A prover's method: what was simulated and what was sent."""
+    """A prover's method: what it was encoded with."""
 
     def __init__(self, prover: "FakeProver", name: str) -> None:
         self.prover = prover
         self.name = name
 
-    def encode_input(self, *_: object) -> bytes:
+    def encode_input(self, *arguments: object) -> bytes:
+        self.prover.encoded = (self.name, arguments)
         return bytes(self.prover.size)
-
-    def call(self, *arguments: object, sender: object) -> None:
-        self.prover.log.append(("simulated", self.name, arguments))
-        if self.prover.reverts:
-            raise ContractLogicError("Prover_NoFault")
-
-    def __call__(self, *arguments: object, sender: object) -> SimpleNamespace:
-        self.prover.log.append(("sent", self.name, arguments))
-        return SimpleNamespace(gas_used=1)
 
 
 class FakeProver:
+    """A prover and the account that sends to it: what was simulated and what was sent."""
+
+    address = "prover"
+
     def __init__(self) -> None:
         self.reverts = False
         self.size = 100
         self.log: list[tuple[str, str, tuple[object, ...]]] = []
+        self.encoded: tuple[str, tuple[object, ...]] = ("", ())
+        self.open: list[Intent] = []
+        self.cancelled: list[Intent] = []
+        self.is_mined = True
         self.prove = FakeMethod(self, "prove")
         self.proveSignature = FakeMethod(self, "proveSignature")
+
+    def tick(self, head: object) -> None:
+        pass
+
+    def estimate(self, target: str, data: bytes) -> int:
+        self.log.append(("simulated", *self.encoded))
+        if self.reverts:
+            raise RefusedError("no", "Prover_NoFault")
+        return 7
+
+    def submit(self, kind: str, key: bytes, call: Call) -> Intent:
+        self.log.append(("sent", *self.encoded))
+        intent = Intent(1, 0, kind, key, call, mined_in=5 if self.is_mined else None)
+        if not self.is_mined:
+            self.open.append(intent)
+        return intent
+
+    def cancel(self, intent: Intent) -> None:
+        self.open.remove(intent)
+        self.cancelled.append(intent)
+
+    def find_mined(self, intent: Intent) -> Mined:
+        return Mined("0x1", 5, 1, True)
 
 
 @pytest.fixture
@@ -67,7 +89,7 @@ def l1():
 def challenger(l1):
     gateway = FakeGateway(l1)
     gateway.contracts.prover = FakeProver()
-    return Challenger(Follower(gateway), object())  # type: ignore[arg-type]
+    return Challenger(Follower(gateway), gateway.contracts.prover)  # type: ignore[arg-type]
 
 
 def get_log(challenger: Challenger) -> list[tuple[str, str]]:
@@ -125,8 +147,35 @@ def test_challenge__view_of_l1_contradicts_itself__sees_no_fraud(l1, challenger)
     ]
     with pytest.raises(ContradictionError):
         challenger.follower.poll()
-    assert challenger.challenge() is None
+    with pytest.raises(L1Error, match="queue does not match"):
+        challenger.challenge()
     assert get_log(challenger) == []
+
+
+def test_challenge__lie_is_fresh__waits_for_confirmations(l1, challenger):
+    challenger.confirmations = 3
+    post(l1, spoil=True)
+    for blocks in range(3):
+        challenger.follower.poll()
+        assert challenger.challenge() is None, blocks
+        l1.mine()
+    challenger.follower.poll()
+    assert challenger.challenge() is not None
+
+
+def test_step__proof_on_its_way__is_not_sent_twice_and_taken_back_when_in_vain(l1, challenger):
+    post(l1, spoil=True)
+    prover = challenger.follower.gateway.contracts.prover
+    prover.is_mined = False
+    for _ in range(3):
+        challenger.follower.poll()
+        assert challenger.step() is not None
+        l1.mine()
+    assert get_log(challenger) == [("simulated", "prove"), ("sent", "prove")]
+    l1.remove(2)
+    challenger.follower.poll()
+    assert challenger.step() is None
+    assert (len(prover.cancelled), prover.open) == (1, [])
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

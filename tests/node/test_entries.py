@@ -5,16 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deltaroll.engine.matching import SelfTradePolicy
+from deltaroll.node.admission import to_poke
 from deltaroll.node.entries import (
     CancelAllEntry,
     CancelEntry,
     ClockEntry,
     DataFeeEntry,
+    DeadManEntry,
     Entry,
+    FireEntry,
+    HoldEntry,
     LiquidateEntry,
     MessageEntry,
     ObserveEntry,
     PokeEntry,
+    ProtectEntry,
+    ResumeEntry,
     SealEntry,
     SurfaceEntry,
     decode_entry,
@@ -25,7 +32,6 @@ from deltaroll.node.entries import (
     to_observations,
     to_order_entry,
 )
-from deltaroll.node.sequencer import to_poke
 from deltaroll.protocol.constants import MAX_AMOUNT, MAX_SIGNERS
 from deltaroll.protocol.types import (
     Distress,
@@ -94,7 +100,24 @@ bids = st.builds(
 POKES = (Kind.MARK, Kind.FUND, Kind.SWEEP, Kind.DISTRESS, Kind.SOCIALISE)
 pokes = st.builds(PokeEntry, st.sampled_from(POKES), st.integers(0, 2**24 - 1), st.integers(1, 127))
 fees = st.builds(DataFeeEntry, st.integers(0, 2**64 - 1))
+named = st.builds(
+    to_order_entry,
+    accounts,
+    slots,
+    orders,
+    signatures,
+    addresses,
+    st.text(max_size=36),
+    st.sampled_from(("", *SelfTradePolicy)),
+    st.booleans(),
+)
 entries: st.SearchStrategy[Entry] = st.one_of(
+    named,
+    st.builds(HoldEntry, named, st.booleans(), st.booleans(), prices),
+    st.builds(FireEntry, accounts, slots),
+    st.builds(DeadManEntry, accounts, words),
+    st.builds(ProtectEntry, accounts, markets, words, words, words),
+    st.builds(ResumeEntry, accounts, markets),
     surfaces,
     bids,
     pokes,
@@ -113,6 +136,13 @@ fast = settings(deadline=None, max_examples=200)
 @given(entry=entries)
 def test_encode_entry__any_entry__comes_back(entry):
     assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_decode_entry__order_of_an_older_log__has_no_terms():
+    """Logs from before there were client ids and the like go on being read."""
+    whole = to_order_entry(1, 2, Order(3, True, 4, 5, 6, 7, 8, 0, False, True), bytes(64), b"s")
+    fields = msgspec.msgpack.decode(encode_entry(whole))
+    assert decode_entry(msgspec.msgpack.encode(fields[:-3])) == whole
 
 
 @fast

@@ -269,7 +269,7 @@ def test_poll__l1_moves_or_fails_meanwhile__error_or_right_and_recovers(
     check(follower, l1)
 
 
-@pytest.mark.parametrize("request_kind", ["head", "block", "events", "chunks"])
+@pytest.mark.parametrize("request_kind", ["head", "block", "events", "tally", "chunks"])
 def test_poll__l1_silent__raises_and_forgets_nothing(request_kind):
     l1 = FakeL1()
     deposit(l1)
@@ -326,13 +326,13 @@ def test_poll__other_branch_is_shorter__raises_then_recovers(depth):
     reads: list[str] = []
 
     def shorten(kind: str) -> None:
-        if kind == "block" and "events" in reads:
+        if kind == "tally" and "events" in reads:
             gateway.interfere = lambda _: None
             l1.forget(depth)
         reads.append(kind)
 
     gateway.interfere = shorten
-    with pytest.raises(L1Error, match="no block"):
+    with pytest.raises(L1Error, match="replaced while it was read"):
         follower.poll()
     follower.poll()
     check(follower, l1)
@@ -396,7 +396,7 @@ def test_poll__queue_message_kept_back__raises_and_sees_no_fraud():
         return [event for event in honest(first, last) if isinstance(event, BatchSubmitted)]
 
     gateway.get_events = lying  # type: ignore[method-assign]
-    with pytest.raises(ContradictionError, match="queue does not match"):
+    with pytest.raises(ContradictionError, match="queue does not match the bridge"):
         follower.poll()
     assert follower.fraud is None
     gateway.get_events = honest  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from deltaroll.protocol.configure import encode_configure_params
 from deltaroll.protocol.leaf import encode_params
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, MessageKind, Transfer
-from tests.node.l1 import FakeGateway, FakeL1, follow
+from tests.node.l1 import FakeGateway, FakeL1, FakeSender, follow
 from tests.node.support import (
     CASH,
     DOMAIN,
@@ -32,7 +32,7 @@ class Desk:
         self.l1 = FakeL1()
         self.venue = Venue(Store(MEMORY, DOMAIN))
         self.follower = Follower(FakeGateway(self.l1))  # type: ignore[arg-type]
-        self.batcher = Batcher(self.venue.store, self.follower, None)  # type: ignore[arg-type]
+        self.batcher = Batcher(self.venue.store, self.follower, FakeSender(self.l1))  # type: ignore[arg-type]
         bodies = [*compute_listing(), encode_configure_params(INDEX, encode_params(params))]  # type: ignore[arg-type]
         for body in bodies:
             self.l1.enqueue(MessageKind.CONFIGURE, ZERO_ADDRESS, body)
@@ -129,6 +129,7 @@ def test_tell__most_chunks_wait_and_l1_falls_to_nothing__fee_can_still_be_posted
     batches = 0
     while chunks := select_chunks(desk.venue.store, desk.batcher.find_next_chunk())[:1]:
         desk.batcher.submit(chunks, desk.batcher.compute_posted(chunks))
+        desk.follower.poll()
         batches += 1
     assert batches >= MAX_BACKLOG
     posted = follow(desk.l1)

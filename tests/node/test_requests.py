@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.requests import answer_line, decode_request, handle_request
-from deltaroll.node.sequencer import RejectedError
 from deltaroll.protocol.types import (
     AccountId,
     Expiry,

@@ -22,6 +22,7 @@ from deltaroll.node.batcher import Batcher, compute_submission
 from deltaroll.node.challenger import Challenger, Removal
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.presets import PMRM_2, make_params
@@ -368,7 +369,7 @@ def trade(venue: Venue) -> None:
     """Open positions with the real sequencer and post them with the real batcher."""
     store = Store(venue.store, venue.gateway.domain)
     sequencer = Sequencer(store, venue.gateway.domain)
-    batcher = Batcher(store, Follower(venue.gateway), venue.operator)
+    batcher = Batcher(store, Follower(venue.gateway), Sender(venue.gateway, venue.operator))
     take_in(sequencer, batcher.follower)
     for account in (ALICE, BOB, CAROL, DAVE):
         life = SHORT_LIFE if account == CAROL else KEY_LIFE
@@ -763,11 +764,16 @@ class Lab:
         assert self.follower.fraud is None
         return self.head
 
+    def watch(self, account: AccountAPI | None = None) -> Challenger:
+        """Return a challenger that knows nothing yet."""
+        sender = Sender(self.venue.gateway, account or self.venue.watcher)
+        return Challenger(Follower(self.venue.gateway), sender)
+
     def challenge(self) -> Removal | None:
         """Have somebody who knows nothing but L1 look at it, and act."""
-        watcher = Follower(self.venue.gateway)
-        watcher.poll()
-        removal = Challenger(watcher, self.venue.watcher).challenge()
+        watcher = self.watch()
+        watcher.follower.poll()
+        removal = watcher.challenge()
         if removal is not None:
             REMOVALS.append(removal)
         return removal
@@ -780,9 +786,10 @@ class Lab:
         removal = self.challenge()
         assert removal is not None
         batch = removal.fraud.submitted
-        (removed,) = removal.receipt.decode_logs(inbox.BatchRemoved)
-        (proven,) = removal.receipt.decode_logs(prover.FraudProven)
-        (slashed,) = removal.receipt.decode_logs(inbox.BondSlashed)
+        receipt = self.venue.provider.get_receipt(removal.receipt.hash)
+        (removed,) = receipt.decode_logs(inbox.BatchRemoved)
+        (proven,) = receipt.decode_logs(prover.FraudProven)
+        (slashed,) = receipt.decode_logs(inbox.BondSlashed)
         assert (Fault(removed.fault), Fault(proven.fault)) == (fault, fault)
         assert (removed.index, removed.headerHash) == (before.index + 1, batch.header_hash)
         assert (proven.headerHash, proven.chunkIndex) == (batch.header_hash, chunk)

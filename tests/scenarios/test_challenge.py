@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 
 from deltaroll.l1.commitments import compress_branch, to_header_tuple
+from deltaroll.l1.gateway import L1Error
 from deltaroll.l1.types import PostedChunk
 from deltaroll.node.audit import compute_audit
 from deltaroll.node.batcher import Batcher, BatcherError
-from deltaroll.node.challenger import ChallengeError, Challenger, compute_chunk_proof
+from deltaroll.node.challenger import ChallengeError, compute_chunk_proof
 from deltaroll.node.exits import ExitClaim, ExitError, find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.leaf import encode_globals
@@ -57,7 +59,9 @@ class Operator:
         self.lab = lab
         self.sequencer: Sequencer = lab.open_sequencer()
         self.batcher = Batcher(
-            self.sequencer.store, Follower(lab.venue.gateway), lab.venue.operator
+            self.sequencer.store,
+            Follower(lab.venue.gateway),
+            Sender(lab.venue.gateway, lab.venue.operator),
         )
 
     def take_in(self) -> None:
@@ -224,9 +228,9 @@ def test_challenge__l1_reorganised__follower_recovers_and_old_proof_fails_cleanl
     # |---|---|
     # | operator posts a lie | sees it |
     # | the block is reorganised away: an honest batch of the same index stands there | |
-    # | | has not looked again: its proof is of a batch that does not count; nothing is sent |
+    # | | has not looked again: the block of its view is gone; nothing is sent |
     # | | looks again: no fraud, the honest state |
-    watcher = Challenger(Follower(lab.venue.gateway), lab.venue.watcher)
+    watcher = lab.watch()
     lie = lab.lie(lab.transfer(), twist=steal)
     honest = lab.lie(lab.transfer())
     _, lying = lab.judge(lie)
@@ -237,7 +241,7 @@ def test_challenge__l1_reorganised__follower_recovers_and_old_proof_fails_cleanl
         assert watcher.follower.fraud is not None
     lab.post(honest, good)
     nonce = lab.venue.watcher.nonce
-    with pytest.raises(ChallengeError, match="the proof reverts"):
+    with pytest.raises(L1Error):
         watcher.challenge()
     assert lab.venue.watcher.nonce == nonce
     assert lab.inbox.batchCount() == lab.head.index + 2
@@ -255,7 +259,7 @@ def test_challenge__removal_reorganised_away__proven_again(lab: Lab) -> None:
     # | operator posts a lie | proves it |
     # | the removal is reorganised away | looks again: the lie is back |
     # | | proves it again |
-    watcher = Challenger(Follower(lab.venue.gateway), lab.venue.watcher)
+    watcher = lab.watch()
     lie = lab.lie(lab.transfer(), twist=steal)
     _, posted = lab.judge(lie)
     lab.post(lie, posted)
@@ -288,7 +292,7 @@ def test_challenge__two_watchers__second_fails_cleanly(lab: Lab) -> None:
     lie = lab.lie(lab.transfer(), twist=steal)
     _, posted = lab.judge(lie)
     lab.post(lie, posted)
-    rival = Challenger(Follower(lab.venue.gateway), lab.venue.standby)
+    rival = lab.watch(lab.venue.standby)
     rival.follower.poll()
     lab.remove(Fault.WRONG_POST_ROOT)
     with pytest.raises(ChallengeError, match="the proof reverts"):

@@ -30,6 +30,7 @@ from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
 from deltaroll.node.keeper import LOOK_SECONDS, open_keeper
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.protocol.leaf import decode_params
@@ -73,7 +74,8 @@ class Stage:
 
     def run(self, proposer: Any) -> Follower:
         """Take L1 in, post what is waiting, and follow L1 alone."""
-        batcher = Batcher(self.store, Follower(self.gateway), proposer)
+        sender = Sender(self.gateway, proposer)
+        batcher = Batcher(self.store, Follower(self.gateway), sender)
         take_in(self.sequencer, batcher.follower)
         self.sequencer.seal()
         self.sequencer.flush()
@@ -135,7 +137,7 @@ def stage(cast: Cast, tmp_path: Path) -> Iterator[Stage]:
 # | 0 | the governor schedules it; the operator posts no batch any more |
 # | 30 d | Alice makes up her mind and forces an exit |
 # | + 24 h | forced delay and proposer delay are over: somebody else proposes, and serves it |
-# | + 7 d | the batch has settled: she claims, and the vault holds it back for a day. The change cannot be executed yet |
+# | + 7 d | the batch has settled: she claims, the vault holds it back for a day; no change yet |
 # | a moment later | it can, by anyone, and is on L2 with the next batch |
 # | + a day | she is paid in full: what is claimed is out of the rollup |
 

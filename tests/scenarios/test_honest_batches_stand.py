@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deltaroll.l1.types import BatchSubmitted
+from deltaroll.node.admission import RejectedError
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.challenger import compute_chunk_proof
 from deltaroll.node.follower import (
@@ -25,7 +26,8 @@ from deltaroll.node.follower import (
     compute_transition_witness,
 )
 from deltaroll.node.intake import take_in
-from deltaroll.node.sequencer import RejectedError, Sequencer
+from deltaroll.node.sender import Sender
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
@@ -189,7 +191,9 @@ class Flow:
         self.venue: Venue = lab.venue
         self.sequencer: Sequencer = lab.open_sequencer()
         self.batcher = Batcher(
-            self.sequencer.store, Follower(lab.venue.gateway), lab.venue.operator
+            self.sequencer.store,
+            Follower(lab.venue.gateway),
+            Sender(lab.venue.gateway, lab.venue.operator),
         )
         self.advance(60)
 

@@ -4,6 +4,7 @@ from deltaroll.node.batcher import Batcher
 from deltaroll.node.escape import compute_claims, find_escapable
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import AccountId, Order, SlotId, TimeInForce, Timestamp
@@ -59,7 +60,8 @@ def test_leave__a_thousand_accounts__gas_per_account(lab: Lab) -> None:
         owner = "0x" + signer.address.hex()
         venue.send(lab.contracts.bridge.deposit, owner, 0, FUNDING, sender=venue.governor)
     sequencer = lab.open_sequencer()
-    batcher = Batcher(sequencer.store, Follower(venue.gateway), venue.operator)
+    sender = Sender(venue.gateway, venue.operator)
+    batcher = Batcher(sequencer.store, Follower(venue.gateway), sender)
     take_in(sequencer, batcher.follower)
     for underlying, price in PRICES.items():
         observe_with(venue, sequencer, underlying, price)

@@ -11,18 +11,27 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import click
 import pytest
 
+from deltaroll.engine.matching import RestingOrder
 from deltaroll.leave.force import ForceError, encode_forced, forecast_forced, read_forced
-from deltaroll.node.batcher import Batcher, StrandedError, compute_submission
+from deltaroll.node.batcher import (
+    Batcher,
+    ForeignBatchError,
+    StaleChunksError,
+    compute_submission,
+)
+from deltaroll.node.entries import OrderEntry
 from deltaroll.node.follower import Follower
-from deltaroll.node.intake import rejoin, take_in
+from deltaroll.node.intake import take_in
 from deltaroll.node.proposer import Proposer, Right
-from deltaroll.node.sequencer import Sequencer
-from deltaroll.node.snapshot import SnapshotError, decode_snapshot, encode_snapshot
+from deltaroll.node.recovery import Obstacle, Recovery, Report
+from deltaroll.node.sender import Sender
+from deltaroll.node.sequencer import Sequencer, copy_state
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import compute_state_root
 from deltaroll.protocol.types import AccountId, Mark, Observation, SlotId, Timestamp
@@ -53,7 +62,7 @@ ALL = (1 << 128) - 1
 
 
 def open_proposer(lab: Lab) -> Proposer:
-    proposer = Proposer(Follower(lab.venue.gateway), lab.venue.standby)
+    proposer = Proposer(Follower(lab.venue.gateway), Sender(lab.venue.gateway, lab.venue.standby))
     proposer.follower.poll()
     return proposer
 
@@ -68,6 +77,39 @@ def price(lab: Lab, sequencer: Sequencer) -> None:
     for market, index in PRICES.items():
         observe_with(lab.venue, sequencer, market, index)
     surface_with(lab.venue, sequencer, EXPIRY)
+
+
+def rejoin(sequencer: Sequencer, follower: Follower) -> Report | None:
+    """Go on from what L1 holds and seal what is sequenced again."""
+    report = Recovery(follower, patience=0).check(sequencer)
+    sequencer.seal()
+    sequencer.flush()
+    return report
+
+
+def get_book(sequencer: Sequencer) -> list[RestingOrder]:
+    """All resting orders, without their places in the log: those of a repeated one are new."""
+    return [replace(resting, sequence=0) for resting in sequencer.engine.get_orders()]
+
+
+def compute_told_root(lab: Lab, sequencer: Sequencer) -> bytes:
+    """The root of a live state with the clock and the fee levels of L1's: it is told the one before
+    it seals, and of the other only what the data fee needs."""
+    state, told = copy_state(sequencer.state), lab.state.globals
+    state.globals = replace(
+        state.globals,
+        clock=told.clock,
+        base_fee_level=told.base_fee_level,
+        blob_fee_level=told.blob_fee_level,
+    )
+    return compute_state_root(state)
+
+
+def orders_of(report: Report) -> list[OrderEntry]:
+    """What a recovery has reverted, all of it orders."""
+    entries = [one.entry for one in report.reverted]
+    assert all(isinstance(entry, OrderEntry) for entry in entries)
+    return [entry for entry in entries if isinstance(entry, OrderEntry)]
 
 
 def make_observation_line(lab: Lab, time: int) -> bytes:
@@ -141,7 +183,7 @@ def test_rejoin__others_proposed_meanwhile__accepted_fills_settle_on_their_head(
     """
     sequencer = lab.open_sequencer()
     follower = Follower(lab.venue.gateway)
-    batcher = Batcher(sequencer.store, follower, lab.venue.operator)
+    batcher = Batcher(sequencer.store, follower, Sender(lab.venue.gateway, lab.venue.operator))
     force_exit(lab, ERIN)
     lab.advance(DELAY + 60)
     take_in(sequencer, follower)
@@ -153,7 +195,7 @@ def test_rejoin__others_proposed_meanwhile__accepted_fills_settle_on_their_head(
     sequencer.seal()
     sequencer.flush()
     held = [sequencer.state.accounts[account].positions for account, _ in sides]
-    book = sequencer.engine.get_orders()
+    book = get_book(sequencer)
     assert len(book) == 1
 
     lab.advance(60)
@@ -161,21 +203,23 @@ def test_rejoin__others_proposed_meanwhile__accepted_fills_settle_on_their_head(
     proposer.take([])
     assert len(proposer.propose()) == 1
     follower.poll()
-    with pytest.raises(StrandedError, match="was not posted from this store") as stranded:
+    with pytest.raises(ForeignBatchError, match="was not posted from this store"):
         batcher.post()
-    rejoin(sequencer, follower, stranded.value.first)
+    report = rejoin(sequencer, follower)
+    assert report is not None
+    assert (report.obstacle, report.reverted) == (Obstacle.FOREIGN_BATCH, ())
     assert batcher.post() is not None
     assert batcher.post() is None
     lab.sync()
     assert lab.follower.fraud is None
     assert lab.follower.state_root == compute_state_root(sequencer.state)
     assert [lab.state.accounts[account].positions for account, _ in sides] == held
-    assert sequencer.engine.get_orders() == book
+    assert get_book(sequencer) == book
     assert [leaf.amount for leaf in lab.state.exits[-1:]] == [RICH], "Erin left once"
 
     again = Sequencer(sequencer.store, lab.domain)
     assert compute_state_root(again.state) == lab.follower.state_root
-    assert again.engine.get_orders() == book
+    assert again.engine.get_orders() == sequencer.engine.get_orders()
     # Trading goes on.
     order_with(lab.venue, sequencer, BOB, SlotId(72), BTC_PERP, True, PRICES[BTC] + 1_000, 5)
     sequencer.seal()
@@ -186,13 +230,13 @@ def test_rejoin__others_proposed_meanwhile__accepted_fills_settle_on_their_head(
 
 
 def test_rejoin__l1_takes_that_head_back__both_lines_end_in_one(lab: Lab):
-    """The batch of the others is reorganised away after the sequencer has gone on from it. What was
-    sealed first fits again, what was sealed for that head does not; nothing is done twice.
+    """The batch of the others is reorganised away after the sequencer has gone on from it: both
+    lines end in one, with nothing lost and nothing done twice.
     """
     provider = lab.venue.provider
     sequencer = lab.open_sequencer()
     follower = Follower(lab.venue.gateway)
-    batcher = Batcher(sequencer.store, follower, lab.venue.operator)
+    batcher = Batcher(sequencer.store, follower, Sender(lab.venue.gateway, lab.venue.operator))
     force_exit(lab, ERIN, 10**6)
     lab.advance(DELAY + 60)
     take_in(sequencer, follower)
@@ -207,32 +251,31 @@ def test_rejoin__l1_takes_that_head_back__both_lines_end_in_one(lab: Lab):
     proposer.take([])
     proposer.propose()
     follower.poll()
-    with pytest.raises(StrandedError) as stranded:
+    with pytest.raises(ForeignBatchError):
         batcher.post()
-    rejoin(sequencer, follower, stranded.value.first)
+    report = rejoin(sequencer, follower)
+    assert report is not None
+    assert (report.obstacle, report.reverted) == (Obstacle.FOREIGN_BATCH, ())
     provider.make_request("evm_revert", [snapshot])
     lab.advance(60)
     take_in(sequencer, follower)
-    for _ in range(2):
-        try:
-            while batcher.post() is not None:
-                pass
-        except StrandedError as problem:
-            rejoin(sequencer, follower, problem.first)
+    # The chunk of the others is one of ours by now: it is posted again with what follows it.
+    assert rejoin(sequencer, follower) is None
+    while batcher.post() is not None:
+        pass
     lab.sync()
     assert lab.follower.fraud is None
     assert lab.state.accounts[ERIN].cash == cash
-    assert lab.follower.state_root == compute_state_root(sequencer.state)
-    assert compute_state_root(Sequencer(sequencer.store, lab.domain).state) == (
-        lab.follower.state_root
-    )
+    assert lab.follower.state_root == compute_told_root(lab, sequencer)
+    again = Sequencer(sequencer.store, lab.domain)
+    assert compute_state_root(again.state) == compute_state_root(sequencer.state)
 
 
 def test_rejoin__chunks_too_old_to_land__what_still_holds_is_sealed_anew(lab: Lab):
     """After a day without posting a transfer still lands, a fill of expired orders does not."""
     sequencer = lab.open_sequencer()
     follower = Follower(lab.venue.gateway)
-    batcher = Batcher(sequencer.store, follower, lab.venue.operator)
+    batcher = Batcher(sequencer.store, follower, Sender(lab.venue.gateway, lab.venue.operator))
     take_in(sequencer, follower)
     signed = lab.transfer()
     sequencer.submit_action(signed.transaction, signed.signatures[0])
@@ -244,28 +287,18 @@ def test_rejoin__chunks_too_old_to_land__what_still_holds_is_sealed_anew(lab: La
     bob = lab.state.accounts[BOB].positions
     lab.advance(24 * HOUR)
     take_in(sequencer, follower)
-    with pytest.raises(StrandedError, match="too old") as stranded:
+    with pytest.raises(StaleChunksError, match="too old"):
         batcher.post()
-    rejoin(sequencer, follower, stranded.value.first)
+    report = rejoin(sequencer, follower)
+    assert report is not None
+    assert report.obstacle == Obstacle.STALE_CHUNK
+    assert [entry.account for entry in orders_of(report)] == [ALICE, BOB]
     assert batcher.post() is not None
     lab.sync()
     assert lab.follower.fraud is None
     assert lab.state.accounts[ERIN].cash == cash
     assert lab.state.accounts[BOB].positions == bob
-    assert lab.follower.state_root == compute_state_root(sequencer.state)
-
-
-def test_snapshot__of_a_real_state__is_that_state_and_no_other(lab: Lab):
-    encoding = encode_snapshot(lab.state)
-    state = decode_snapshot(encoding)
-    for name in ("globals", "accounts", "slots", "markets", "exits"):
-        assert getattr(state, name) == getattr(lab.state, name)
-    assert compute_state_root(state) == lab.follower.state_root
-    place = encoding.index(RICH.to_bytes(16, "big"))
-    with pytest.raises(SnapshotError, match="do not lead"):
-        decode_snapshot(encoding[:place] + b"\x01" + encoding[place + 1 :])
-    with pytest.raises(SnapshotError):
-        decode_snapshot(encoding[:-1])
+    assert lab.follower.state_root == compute_told_root(lab, sequencer)
 
 
 def test_queue__overdue_message__blocks_every_batch_that_leaves_it(lab: Lab):
@@ -329,7 +362,7 @@ def test_queue__flooded_while_the_book_lives__every_accepted_fill_settles(lab: L
     """
     sequencer = lab.open_sequencer()
     follower = Follower(lab.venue.gateway)
-    batcher = Batcher(sequencer.store, follower, lab.venue.operator)
+    batcher = Batcher(sequencer.store, follower, Sender(lab.venue.gateway, lab.venue.operator))
     bridge, spammer = lab.contracts.bridge, lab.venue.watcher
     take_in(sequencer, follower)
     bodies = [
@@ -421,7 +454,7 @@ def test_propose_command__bond_missing_then_paid__serves_the_queue(lab: Lab, mon
     monkeypatch.setattr(command, "open_gateway", lambda *_: lab.venue.gateway)
     monkeypatch.setattr(command, "watch", lambda look, once, interval: look())
     options: dict[str, Any] = {
-        "provider": None,
+        "provider": lab.venue.provider,
         "account": lab.venue.watcher,
         "registry": None,
         "bridge": None,
@@ -432,6 +465,9 @@ def test_propose_command__bond_missing_then_paid__serves_the_queue(lab: Lab, mon
         "yes": True,
         "withdraw_bond": False,
         "requests": None,
+        "urls": (),
+        "max_fee": None,
+        "journal": None,
     }
     command.cli.callback(**options)
     assert "not yet: it is the sequencer's turn" in capsys.readouterr().out

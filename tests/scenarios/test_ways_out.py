@@ -29,6 +29,7 @@ from deltaroll.leave.words import describe_holdings, describe_others
 from deltaroll.node.batcher import Batcher
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.sender import Sender
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.types import AccountId, Transfer, Withdraw
@@ -134,9 +135,8 @@ class Operator:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.sequencer: Sequencer = lab.open_sequencer()
-        self.batcher = Batcher(
-            self.sequencer.store, Follower(lab.venue.gateway), lab.venue.operator
-        )
+        sender = Sender(lab.venue.gateway, lab.venue.operator)
+        self.batcher = Batcher(self.sequencer.store, Follower(lab.venue.gateway), sender)
 
     def work(self) -> None:
         """Take in what L1 asks for and post it."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltaroll.amounts import to_money
-from deltaroll.cli import MONEY, WalletSigner, plain_errors, unlock, watch
+from deltaroll.cli import MONEY, WalletSigner, compute_delay, plain_errors, unlock, watch
 from deltaroll.l1.deployment import DeploymentError
 from deltaroll.l1.gateway import L1Error
 from deltaroll.l1.registry import RegistryError
@@ -112,6 +112,14 @@ def signals():
     yield
     for name, handler in kept.items():
         signal.signal(name, handler)
+
+
+def test_compute_delay__failures_in_a_row__later_and_later_up_to_a_minute():
+    assert compute_delay(4.0, 0, 0.3) == 4.0
+    assert [compute_delay(4.0, failures, 1.0) for failures in (1, 2, 3)] == [8.0, 16.0, 32.0]
+    assert compute_delay(4.0, 10**6, 1.0) == 60.0
+    assert compute_delay(4.0, 10**6, 0.0) == 30.0
+    assert compute_delay(90.0, 3, 1.0) == 90.0
 
 
 def test_watch__once__looks_once(signals):

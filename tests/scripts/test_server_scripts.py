@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,14 +14,31 @@ import click
 import pytest
 import structlog
 from click.testing import CliRunner
+from eth_account.messages import encode_typed_data
 
-from deltaroll.node.server import LineServer, SequencerThread
+from deltaroll.node.follower import ViewPolicy
+from deltaroll.node.server import HOST, LineServer, SequencerThread
+from deltaroll.protocol.hashing import keccak
+from deltaroll.protocol.leaf import hash_leaf
+from deltaroll.protocol.tree import compute_root_from_branch
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
+from deltaroll.sdk.receipts import recover_proposer
+from tests.api.support import Client, check_receipt
 from tests.loading import load_script
 from tests.node.distress import ADA, open_distressed
-from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, follow
-from tests.node.support import CASH, DOMAIN, OWNERS, Venue, compute_listing, encode_deposit, restart
+from tests.node.l1 import FakeGateway, FakeInbox, FakeL1, FakeSender, follow
+from tests.node.support import (
+    CASH,
+    DOMAIN,
+    OWNERS,
+    Venue,
+    compute_listing,
+    encode_deposit,
+    make_signer,
+    restart,
+)
 
+OPERATOR = make_signer("operator")
 CHAIN, INBOX = 1337, "0x" + "11" * 20
 """Of DOMAIN."""
 
@@ -75,6 +93,9 @@ def l1() -> FakeL1:
 def gateway(l1) -> FakeGateway:
     gateway = FakeGateway(l1)
     gateway.contracts.inbox = BondedInbox(l1)
+    gateway.contracts.inbox.address = INBOX
+    gateway.provider = SimpleNamespace(chain_id=CHAIN)
+    gateway.sender = FakeSender(l1)  # type: ignore[attr-defined]
     return gateway
 
 
@@ -85,19 +106,41 @@ def run_sequence(
     path: Path,
     watch: Callable[[Callable[[], None]], None],
     port: int | None = 0,
+    api_port: int | None = None,
 ) -> None:
     monkeypatch.setattr(sequence, "load_deployment", lambda *_: (None, gateway))
     monkeypatch.setattr(sequence, "watch", lambda look, once, interval: watch(look))
+    account = SimpleNamespace(address="0x" + OPERATOR.address.hex())
+    monkeypatch.setattr(
+        sequence,
+        "sign_typed_data",
+        lambda _, document: OPERATOR.sign(hash_document(document)),
+    )
+    monkeypatch.setattr(sequence, "get_view_policy", lambda _: ViewPolicy())
+    monkeypatch.setattr(sequence, "open_sender", lambda *_: gateway.sender)
     sequence.cli.callback(
         provider=None,
-        account=SimpleNamespace(),
+        account=account,
         registry=path.parent,
         once=False,
         interval=1.0,
         store=path,
         requests=None,
         port=port,
+        api_port=api_port,
+        host=HOST,
+        receipt_key=path.parent / "receipt.key",
+        depth=0,
+        urls=(),
+        max_fee=None,
+        journal=None,
     )
+
+
+def hash_document(document: dict[str, Any]) -> bytes:
+    """What a wallet signs."""
+    message = encode_typed_data(full_message=document)
+    return keccak(b"\x19" + message.version + message.header + message.body)
 
 
 def read_port(capsys: pytest.CaptureFixture[str]) -> int:
@@ -126,6 +169,62 @@ def test_sequence__listen__answers_and_posts(sequence, monkeypatch, capsys, tmp_
     assert follow(l1).fraud is None
 
 
+def test_sequence__api__serves_orders_proofs_and_batches(
+    sequence, monkeypatch, capsys, tmp_path, l1, gateway
+):
+    """
+    | who    | does                          | outcome                                   |
+    | client | watches batches, transfers    | receipt by the key in the file            |
+    | node   | posts                         | the batch is told; the leaf proves itself |
+    """
+    path = tmp_path / "data" / "log.sqlite"
+
+    def fetch(port: int, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def watch(look: Callable[[], None]) -> None:
+        found = re.search(r"api on http://127\.0\.0\.1:(\d+)/v1", capsys.readouterr().err)
+        assert found is not None
+        port = int(found[1])
+        with Client(port) as client:
+            known = client.subscribe("batches")["data"]["batches"]
+            assert [batch["index"] for batch in known] == []
+            done = client.do("submit", request=write_transfer(1))
+            status = fetch(port, "/v1/status")
+            key = status["receipt_key"]
+            named = bytes.fromhex(status["proposer_signature"][2:])
+            proposer = recover_proposer(DOMAIN, Address(bytes.fromhex(key[2:])), named)
+            assert proposer == OPERATOR.address
+            assert status["proposer"] == "0x" + proposer.hex()
+            check_receipt(done["receipt"], bytes.fromhex(done["receipt"]["subject"][2:]), key)
+            look()
+            look()
+            told = client.next("batches")["data"]["batches"]
+            told += client.next("batches")["data"]["batches"]
+            assert {batch["index"] for batch in told} >= {0, 1}
+            proof = fetch(port, "/v1/accounts/1/proof")
+            account = follow(l1).state.accounts[AccountId(1)]
+            assert account.cash == CASH - 5
+            check_proof(proof, follow(l1).state_root)
+            assert fetch(port, "/v1/accounts/77/proof")["leaf"] == "0x"
+
+    run_sequence(sequence, monkeypatch, gateway, path, watch, port=None, api_port=0)
+    assert (path.parent / "receipt.key").stat().st_mode & 0o777 == 0o600
+
+
+def check_proof(proof: dict[str, Any], root: bytes) -> None:
+    """From the answer alone up to the root that L1 has."""
+
+    def read(name: str) -> bytes:
+        return bytes.fromhex(proof[name][2:])
+
+    branch = [bytes.fromhex(sibling[2:]) for sibling in proof["branch"]]
+    node = compute_root_from_branch(hash_leaf(read("leaf")), proof["account"], branch)
+    assert read("globals")[2:34] == node
+    assert keccak(read("globals")) == root == read("state_root")
+
+
 def test_sequence__l1_takes_its_time__lines_are_answered_meanwhile(
     sequence, monkeypatch, capsys, tmp_path, gateway
 ):
@@ -140,7 +239,7 @@ def test_sequence__l1_takes_its_time__lines_are_answered_meanwhile(
             asked.append(where)
 
         gateway.interfere = ask_now
-        gateway.contracts.inbox.before_return = lambda: ask_now("submit")
+        gateway.sender.before_return = lambda: ask_now("submit")
         look()
         gateway.interfere = lambda _: None
 
@@ -148,8 +247,9 @@ def test_sequence__l1_takes_its_time__lines_are_answered_meanwhile(
     assert {"head", "events", "submit"} <= set(asked)
 
 
-def test_sequence__listen_with_once__is_an_error_before_anything(sequence):
-    with pytest.raises(click.UsageError, match="--listen"):
+@pytest.mark.parametrize(("port", "api_port", "option"), [(0, None, "listen"), (None, 0, "api")])
+def test_sequence__server_with_once__is_an_error_before_anything(sequence, port, api_port, option):
+    with pytest.raises(click.UsageError, match=f"--{option}"):
         sequence.cli.callback(
             provider=None,
             account=None,
@@ -158,7 +258,14 @@ def test_sequence__listen_with_once__is_an_error_before_anything(sequence):
             interval=1.0,
             store=None,
             requests=None,
-            port=0,
+            port=port,
+            api_port=api_port,
+            host=HOST,
+            receipt_key=None,
+            depth=0,
+            urls=(),
+            max_fee=None,
+            journal=None,
         )
 
 

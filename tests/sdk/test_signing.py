@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltaroll.engine.matching import OrderStatus
-from deltaroll.node.sequencer import RejectedError
+from deltaroll.node.admission import RejectedError
 from deltaroll.protocol.eip712 import (
     compute_digest,
     compute_domain_separator,

@@ -14,7 +14,7 @@ from deltaroll.l1.deployment.simulation import (
     forecast,
     get_code,
 )
-from deltaroll.l1.gateway import request
+from deltaroll.l1.nodes import request
 from deltaroll.l1.sending import Call, Fees, Sender, get_base_fee
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
 

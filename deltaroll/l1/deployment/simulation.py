@@ -21,7 +21,7 @@ from deltaroll.l1.deployment.plan import (
     Plan,
     Step,
 )
-from deltaroll.l1.gateway import L1Error, request
+from deltaroll.l1.nodes import L1Error, request
 from deltaroll.l1.sending import get_base_fee, get_tip, to_ether
 from deltaroll.protocol.hashing import ZERO_HASH
 
