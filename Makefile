@@ -18,6 +18,8 @@ export NO_COLOR := 1
 
 TESTS ?= tests
 ARGS ?=
+# Both cores for all tests; files stay together, since their chain and their rollup are dear.
+SPREAD := $(if $(filter tests,$(TESTS)),-n 2 --dist loadfile)
 N ?= 10000
 SEED ?= 1
 SCALE ?= 10
@@ -54,7 +56,7 @@ test: $(STAMP) ## Run the tests (TESTS=path, ARGS=pytest arguments)
 	@echo "Compiling the contracts"
 	@$(RUN) tools.build
 	@echo "Running pytest over $(TESTS)"
-	@$(RUN) pytest $(TESTS) $(ARGS)
+	@$(RUN) pytest $(TESTS) $(SPREAD) $(ARGS)
 
 lint: $(STAMP) ## Check style, types and the project's own rules
 	@$(MAKE) --keep-going lint-style lint-types lint-protocol lint-solidity
@@ -90,10 +92,10 @@ adversary: $(STAMP) ## Attack our own rollup in every way we know; all zeros, or
 	@$(RUN) tools.build
 	@$(RUN) tests.adversary.run --scale $(SCALE) --seed $(SEED)
 
-mutants: N := 150
-mutants: $(STAMP) ## Plant N mutants on each side, 0 for all; none may survive without a reason (N=, SEED=)
+mutants: N :=
+mutants: $(STAMP) ## Plant mutants on both sides; none may survive without a reason (N=, 0 for all, SEED=)
 	@$(RUN) tools.build
-	@$(RUN) tests.mutation.run --n $(N) --seed $(SEED) $(ARGS)
+	@$(RUN) tests.mutation.run $(if $(N),--n $(N) --seed $(SEED)) $(ARGS)
 
 totality: $(STAMP) ## Replay the fuzzing corpus on both sides (SECONDS=: search first, with atheris)
 	@$(RUN) tests.adversary.fuzz_targets $(if $(SECONDS),--atheris --seconds $(SECONDS) --seed $(SEED))

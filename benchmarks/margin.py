@@ -12,7 +12,7 @@ currency that loses its peg.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -67,7 +67,7 @@ from deltaroll.protocol.types import (
     Timestamp,
     Underlying,
 )
-from tools.compile import compile_contracts
+from tools.compile import Artifact, compile_contracts
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "vectors" / "pmrm2" / "cases"
 """Published cases, unchanged; the folder may be absent."""
@@ -556,12 +556,12 @@ def margin_cases_matched() -> float:
 class MarginMachine:
     """`OptionPricer` and `MarginHarness` in one EVM. Without pyrevm there is none: ImportError."""
 
-    def __init__(self) -> None:
+    def __init__(self, evm: Any = None, artifacts: Mapping[str, Artifact] | None = None) -> None:
         # Only some interpreters and machines have a wheel.
         from pyrevm import EVM
 
-        artifacts = compile_contracts()
-        self._evm = EVM()
+        artifacts = compile_contracts() if artifacts is None else artifacts
+        self._evm = EVM() if evm is None else evm
         self._harness = artifacts["MarginHarness"]
         self.pricer: str = self._evm.deploy(CALLER, artifacts["OptionPricer"].bytecode)
         arguments = encode(["address"], [self.pricer])

@@ -3,16 +3,16 @@
 What notices them are calls whose outcome is known: random chunks on which both implementations
 agree, true and damaged witnesses, forged signatures, each as the adversary's own attacks make and
 judge them. A mutant is killed when a call that can meet it returns something else, reverts where it
-did not, for another reason, or needs many times the gas.
+did not, for another reason, or needs many times the gas. Those that are left meet the unit tests
+(`tests/mutation/contracts_units.py`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 from pyrevm import EVM, AccountInfo, CfgEnv, Env
@@ -23,9 +23,11 @@ from tests.adversary import differential, totality
 from tests.adversary.campaign import Ledger
 from tests.adversary.fuzz_targets import TRANSITION, WITNESS, mutate, read_corpus
 from tests.mutation.calls import Call, Outcome
+from tests.mutation.contracts_units import ContractProbe, installed
 from tests.mutation.processes import KILLED, SURVIVED, map_in_children
 from tests.mutation.schemata import COVER, MARK, Mutant
-from tests.mutation.schemata_build import Build, build
+from tests.mutation.schemata_build import CONTRACTS, HARNESSES, Program
+from tests.mutation.unit_tests import find_unnoticed
 from tests.protocol.evm import CALLER, artifacts
 from tests.protocol.verifiers import (
     SET_HASH,
@@ -114,10 +116,10 @@ def record(seed: int, cases: int) -> list[Call]:
 class Machine:
     """The contracts with all their mutants, in one EVM without a limit on their size."""
 
-    def __init__(self, made: Build) -> None:
+    def __init__(self, codes: Mapping[str, bytes]) -> None:
         self._evm = EVM(env=Env(cfg=CfgEnv(limit_contract_code_size=1 << 24)))
         self._evm.set_balance(CALLER, 1 << 200)
-        self._codes = made.codes
+        self._codes = codes
         self.gas_used = 0
         """Gas of the last call."""
         transition, signature = deploy_verifiers(self._deploy)
@@ -201,10 +203,9 @@ class Bench:
         return SURVIVED
 
 
-def prepare(cases: int, folder: Path, workers: int) -> tuple[list[Mutant], Bench]:
-    """Return all mutants, and what to judge them with."""
-    made = build(folder, workers)
-    machine = Machine(made)
+def prepare(codes: Mapping[str, bytes], cases: int) -> Bench:
+    """Return what to judge mutants with first."""
+    machine = Machine(codes)
     recorded = record(SEED, cases)
     calls = []
     gas = []
@@ -225,11 +226,11 @@ def prepare(cases: int, folder: Path, workers: int) -> tuple[list[Mutant], Bench
         # As many cheap ones as others; all of them would take minutes for each that survives.
         rest = places[HALF:]
         meets[number] = places[:HALF] + rest[:: 1 + len(rest) // HALF]
-    return made.mutants, Bench(machine, calls, gas, meets)
+    return Bench(machine, calls, gas, meets)
 
 
-def find_survivors(mutants: Sequence[Mutant], bench: Bench, workers: int) -> list[Mutant]:
-    """Return the mutants that nothing notices."""
+def replay(mutants: Sequence[Mutant], bench: Bench, workers: int) -> list[Mutant]:
+    """Return the mutants that no recorded call notices."""
     # A machine survives its mutants, so that a process takes many of them.
     shares = [mutants[at::workers] for at in range(workers)]
     found: list[Mutant] = []
@@ -239,4 +240,26 @@ def find_survivors(mutants: Sequence[Mutant], bench: Bench, workers: int) -> lis
 
     for left in map_in_children(shares, task):
         found += left
-    return sorted(found, key=lambda mutant: mutant.number)
+    return found
+
+
+def find_survivors(
+    program: Program,
+    held: Sequence[Mutant],
+    mutants: Sequence[Mutant],
+    explained: Collection[str],
+    *,
+    cases: int,
+    workers: int,
+) -> list[Mutant]:
+    """Return the mutants that nothing notices; all are among those that the contracts hold.
+
+    Unit tests are not asked about explained ones.
+    """
+    codes = program.compile((*CONTRACTS, *HARNESSES), held, workers)
+    survivors = replay(mutants, prepare(codes, cases), workers)
+    asked = [mutant for mutant in survivors if mutant.key not in explained]
+    with installed(codes):
+        left = find_unnoticed(ContractProbe(codes), asked, program.folder, workers)
+    left += [mutant for mutant in survivors if mutant.key in explained]
+    return sorted(left, key=lambda mutant: mutant.number)

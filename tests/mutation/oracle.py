@@ -133,21 +133,35 @@ def select(
 
 def find_function(scope: Any, name: str) -> FunctionType:
     """Return the function object that everybody holds a reference to."""
-    found: Any = None
-    for part in name.split("."):
-        found = scope[part]
-        scope = vars(found)
+    *outer, last = name.split(".")
+    for part in outer:
+        scope = vars(scope[part])
+    found: Any = scope[last]
     if isinstance(found, property):
         found = found.fget
     assert isinstance(found, FunctionType)
     return found
 
 
+class StillbornError(Exception):
+    """With this mutant its module could not even be imported."""
+
+
 def plant(mutant: Mutant) -> None:
-    """Put a mutant in its function's place, for every reference to it."""
+    """Put a mutant in its function's place, for every reference to it.
+
+    Raises
+    ------
+    StillbornError
+        When its defaults or decorators, which are executed here, raise anything.
+    """
     function = find_function(vars(sys.modules[PREFIX + mutant.module]), mutant.function)
     scope = dict(function.__globals__)
-    exec(compile(mutant.compile(), "<mutant>", "exec", dont_inherit=True), scope)
+    code = compile(mutant.compile(), "<mutant>", "exec", dont_inherit=True)
+    try:
+        exec(code, scope)
+    except Exception as problem:
+        raise StillbornError(mutant.key) from problem
     changed = find_function(scope, mutant.function)
     function.__code__ = changed.__code__
     function.__defaults__ = changed.__defaults__

@@ -13,13 +13,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tests.mutation import oracle
-from tests.mutation.processes import BROKEN, KILLED, SURVIVED, be_quiet, in_child, judge
+from tests.mutation.processes import BROKEN, KILLED, SURVIVED, in_child, judge
 from tests.mutation.python_mutants import Mutant
-from tests.mutation.unit_tests import Session, fails, run_session
+from tests.mutation.unit_tests import PythonProbe, find_unnoticed
 
 REPLAY_SECONDS = 10
 """Many times what all records take together."""
-TEST_SECONDS = 120
 SEED = 1
 """Of the recorded chunks, whatever mutants are drawn."""
 
@@ -58,7 +57,10 @@ def find_survivors(
     gc.freeze()
 
     def replay(mutant: Mutant) -> int:
-        oracle.plant(mutant)
+        try:
+            oracle.plant(mutant)
+        except oracle.StillbornError:
+            return KILLED
         chosen = oracle.select(records, traced, mutant)
         return KILLED if oracle.differs(chosen) else SURVIVED
 
@@ -68,22 +70,7 @@ def find_survivors(
         if code == SURVIVED:
             survivors.append(mutant)
     asked = [mutant for mutant in survivors if mutant.key not in explained]
-    modules = {mutant.module for mutant in asked}
-    left: set[str] = set()
-
-    def ask(session: Session) -> None:
-        session.trace_files(modules)
-
-        def test(mutant: Mutant) -> int:
-            be_quiet()
-            chosen = session.select(mutant)
-            oracle.plant(mutant)
-            return KILLED if any(map(fails, chosen)) else SURVIVED
-
-        for mutant, code in judge(asked, test, workers, TEST_SECONDS):
-            if code == SURVIVED:
-                left.add(mutant.key)
-
-    run_session(modules, folder, workers, ask)
-    keys = {mutant.key for mutant in survivors if mutant.key in explained} | left
+    left = find_unnoticed(PythonProbe(), asked, folder, workers)
+    keys = {mutant.key for mutant in survivors if mutant.key in explained}
+    keys |= {mutant.key for mutant in left}
     return [mutant for mutant in mutants if mutant.key in keys]

@@ -1,10 +1,9 @@
 """Plants mutants of both implementations and counts who is noticed.
 
-`python -m tests.mutation.run --n N --seed S` takes a sample of N of each side (0: all of them).
-Whoever survives should be in `survivors.toml`: among those that nobody could notice, with the
-reason, or among the open ones, which a test should notice and none does yet. Others are printed and
-written to `build/mutants.json`; exit code 1 when there are any. `--write` writes the totals to
-`results.toml`.
+`python -m tests.mutation.run` plants the samples of `SAMPLES` and writes the totals to
+`results.toml`; with `--n N` and `--seed S` it plants N of each side instead (0: all). Whoever
+survives has to be in `survivors.toml`, with the reason why nobody could notice. Others are printed
+and written to `build/mutants.json`; exit code 1 when there are any.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +24,7 @@ from tests.mutation.python_mutants import Mutant as PythonMutant
 from tests.mutation.python_mutants import generate
 from tests.mutation.sampling import sample
 from tests.mutation.schemata import Mutant as SolidityMutant
+from tests.mutation.schemata_build import read_program
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "mutation"
@@ -34,9 +34,9 @@ RESULTS = Path(__file__).with_name("results.toml")
 PYTHON, SOLIDITY = SIDES = ("python", "solidity")
 CASES = {PYTHON: 800, SOLIDITY: 1200}
 """Recorded chunks."""
-GONE_THROUGH = {PYTHON: 150, SOLIDITY: 300}
-"""Size of the samples that have been gone through."""
-GONE_THROUGH_SEED = 1
+SAMPLES = {PYTHON: 1000, SOLIDITY: 400}
+"""Sizes of the samples whose results are kept."""
+SAMPLES_SEED = 1
 Item = TypeVar("Item", PythonMutant, SolidityMutant)
 
 
@@ -50,20 +50,20 @@ class Result:
     explained: Counter[str]
     """Of those that survived."""
     open: Counter[str]
-    """Of those that survived and are listed as open."""
+    """The other survivors."""
     new: list[str]
-    """Keys of the survivors that are not listed."""
+    """Their keys."""
 
     def describe(self) -> str:
         """Return the totals in words."""
         planted, explained, left = (
             counter.total() for counter in (self.planted, self.explained, self.open)
         )
-        killed = planted - explained - left - len(self.new)
+        killed = planted - explained - left
         share = 100 * killed / max(1, planted)
         return (
             f"{planted:,} mutants, {killed:,} killed ({share:.1f} %), "
-            f"{explained:,} explained, {left:,} open, {len(self.new):,} not listed"
+            f"{explained:,} explained, {left:,} open"
         )
 
 
@@ -73,21 +73,16 @@ def read_explained(side: str) -> frozenset[str]:
     return frozenset(key for group in groups for key in group["mutants"])
 
 
-def read_open(side: str) -> frozenset[str]:
-    """Return the keys of the mutants that are known to survive without a reason."""
-    return frozenset(tomllib.loads(LISTED.read_text(encoding="utf-8"))[side]["open"])
-
-
-def tell(side: str, planted: Counter[str], survivors: Iterable[tuple[str, str]]) -> Result:
+def tell(side: str, planted: Counter[str], survivors: Sequence[tuple[str, str]]) -> Result:
     """Return what came of mutants, of which these survived: module and key."""
-    explained, known = read_explained(side), read_open(side)
+    explained = read_explained(side)
     left = [item for item in survivors if item[1] not in explained]
     return Result(
         side,
         planted,
         Counter(module for module, key in survivors if key in explained),
-        Counter(module for module, key in left if key in known),
-        [key for _, key in left if key not in known],
+        Counter(module for module, _ in left),
+        [key for _, key in left],
     )
 
 
@@ -95,23 +90,25 @@ def tell(side: str, planted: Counter[str], survivors: Iterable[tuple[str, str]])
 class Choice:
     """Which mutants to plant, and how to look for them."""
 
-    count: int
-    """0: all."""
-    seed: int
+    count: int | None = None
+    """0: all; None: all of the sample."""
+    seed: int = SAMPLES_SEED
     workers: int = 1
     modules: Sequence[str] = ()
     """Only these; all when there are none."""
-    is_known: bool = False
-    """Only those that have been noticed before, or have a reason not to be."""
+    is_sampled: bool = False
+    """Only out of the sample whose results are kept."""
+
+    def draw_program(self, side: str, every: Sequence[Item]) -> list[Item]:
+        """Return the mutants that may be planted without compiling anew."""
+        if self.is_sampled or self.count is None:
+            return sample(every, SAMPLES[side], SAMPLES_SEED)
+        return sample(every, self.count, self.seed)
 
     def draw(self, side: str, every: Sequence[Item], module: Callable[[Item], str]) -> list[Item]:
         """Return the mutants to plant."""
-        if self.is_known:
-            known = read_open(side)
-            every = sample(every, GONE_THROUGH[side], GONE_THROUGH_SEED)
-            every = [item for item in every if item.key not in known]
-        mutants = [item for item in every if not self.modules or module(item) in self.modules]
-        return sample(mutants, self.count, self.seed)
+        mutants = sample(self.draw_program(side, every), self.count or 0, self.seed)
+        return [item for item in mutants if not self.modules or module(item) in self.modules]
 
 
 def run_python(choice: Choice) -> Result:
@@ -127,9 +124,16 @@ def run_python(choice: Choice) -> Result:
 
 def run_solidity(choice: Choice) -> Result:
     """Plant mutants of `contracts/protocol` and of the contracts that run it."""
-    every, bench = contracts_side.prepare(CASES[SOLIDITY], FOLDER, choice.workers)
-    mutants = choice.draw(SOLIDITY, every, lambda item: item.source)
-    survivors = contracts_side.find_survivors(mutants, bench, choice.workers)
+    program = read_program(FOLDER)
+    mutants = choice.draw(SOLIDITY, program.mutants, lambda item: item.source)
+    survivors = contracts_side.find_survivors(
+        program,
+        choice.draw_program(SOLIDITY, program.mutants),
+        mutants,
+        read_explained(SOLIDITY),
+        cases=CASES[SOLIDITY],
+        workers=choice.workers,
+    )
     planted = Counter(item.source for item in mutants)
     return tell(SOLIDITY, planted, [(item.source, item.key) for item in survivors])
 
@@ -137,9 +141,9 @@ def run_solidity(choice: Choice) -> Result:
 RUN: dict[str, Callable[[Choice], Result]] = {PYTHON: run_python, SOLIDITY: run_solidity}
 
 
-def write_results(results: Sequence[Result], command: str) -> None:
+def write_results(results: Sequence[Result]) -> None:
     """Write the totals by module."""
-    lines = [f"# Written by `{command}`: planted, explained, open."]
+    lines = ["# Written by `make mutants`: planted, explained, open."]
     for result in results:
         lines += ["", f"[{result.side}]", f'total = "{result.describe()}"']
         for module in sorted(result.planted):
@@ -153,18 +157,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", choices=SIDES, action="append")
     parser.add_argument("--module", action="append", default=[], help="only these")
-    parser.add_argument("--n", type=int, default=150, help="mutants to plant; 0: all")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--known", action="store_true", help="only those gone through before")
+    parser.add_argument("--n", type=int, help="mutants to plant; 0: all")
+    parser.add_argument("--seed", type=int, default=SAMPLES_SEED)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--write", action="store_true", help="write results.toml")
     arguments = parser.parse_args()
     results = []
     for side in arguments.side or SIDES:
         started = time.monotonic()
-        choice = Choice(
-            arguments.n, arguments.seed, arguments.workers, arguments.module, arguments.known
-        )
+        choice = Choice(arguments.n, arguments.seed, arguments.workers, arguments.module)
         result = RUN[side](choice)
         results.append(result)
         print(f"{side}: {result.describe()} in {time.monotonic() - started:,.0f} s", flush=True)
@@ -172,8 +172,8 @@ def main() -> int:
             print(f"  {key}", file=sys.stderr)
     FOUND.parent.mkdir(exist_ok=True)
     FOUND.write_text(json.dumps({item.side: item.new for item in results}, indent=1) + "\n")
-    if arguments.write:
-        write_results(results, f"make mutants N={arguments.n} SEED={arguments.seed}")
+    if arguments.n is None and not arguments.module and len(results) == len(SIDES):
+        write_results(results)
     return 1 if any(result.new for result in results) else 0
 
 

@@ -1,4 +1,4 @@
-"""Every mutant of the Solidity protocol, all of them in one program.
+"""Every mutant of the Solidity protocol, as many as one likes of them in one program.
 
 Compiling a mutant takes half a minute, running it a millisecond. So the sources are rewritten once:
 wherever something may change, the changed code stands beside the original, and the gas price of the
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,6 +135,8 @@ class Catalogue:
     mutants: list[Mutant] = field(default_factory=list)
     helpers: dict[str, str] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
+    wanted: Collection[str] | None = None
+    """Names of the mutants that the program gets; all when there are none. All have numbers."""
 
     def add(self, source: str, function: str, context: str, change: str) -> int:
         """Return the number of a new mutant."""
@@ -145,6 +147,10 @@ class Catalogue:
         number = len(self.mutants) + 1
         self.mutants.append(Mutant(number, source, key))
         return number
+
+    def wants(self, number: int) -> bool:
+        """Return whether the program gets a mutant."""
+        return self.wanted is None or self.mutants[number - 1].key in self.wanted
 
 
 class Rewriter:
@@ -228,6 +234,9 @@ class Rewriter:
         context = self._line(self._statement)
         return self._catalogue.add(self._name, self._function, context, change)
 
+    def _wants(self, *numbers: int) -> bool:
+        return any(map(self._catalogue.wants, numbers))
+
     def _helper(self, name: str, code: str) -> str:
         self._catalogue.helpers[name] = code
         return name
@@ -273,10 +282,14 @@ class Rewriter:
             return
         number = self._new(f"{operator} -> {SWAPPED[operator]} in {self._line(node)}")
         second = "uint256" if operator in ("<<", ">>") else kind
-        self._wrap(node, self._binary(operator, kind, second) + "(", f", {number})")
-        self._join(left, right)
+        is_wanted = self._wants(number)
+        if is_wanted:
+            self._wrap(node, self._binary(operator, kind, second) + "(", f", {number})")
+            self._join(left, right)
         for side in (left, right):
             if is_enum:
+                if not is_wanted:
+                    continue
                 self._depth += 1
                 self._wrap(side, "uint8(", ")")
                 self._depth -= 1
@@ -301,6 +314,8 @@ class Rewriter:
     def _number(self, node: Node, kind: str) -> None:
         """Let a number be one more."""
         number = self._new(f"{self._text(node)} + 1")
+        if not self._wants(number):
+            return
         name = f"_m_number_{kind}"
         code = f"function {name}({kind} a, uint256 k) view returns ({kind}) "
         code += "{\n    return _m(k) == 0 ? a + 1 : a;\n}"
@@ -311,6 +326,8 @@ class Rewriter:
     def _drop_sides(self, node: Node, operator: str, left: Node, right: Node) -> None:
         for side, what in ((left, "left"), (right, "right")):
             number = self._new(f"{operator} without its {what} side in {self._line(node)}")
+            if not self._wants(number):
+                continue
             test = f"(_m({number}) == 0 ||" if operator == "&&" else f"(_m({number}) != 0 &&"
             self._depth += 1
             self._wrap(side, f"{test} (", "))")
@@ -323,6 +340,8 @@ class Rewriter:
         if operator not in names or not SIMPLE.fullmatch(kind):
             return
         number = self._new(f"{operator} dropped in {self._line(node)}")
+        if not self._wants(number):
+            return
         is_unchecked = self._is_unchecked and operator == "-"
         name = f"_m_{names[operator]}_{kind}" + ("_unchecked" if is_unchecked else "")
         body = f"return _m(k) == 0 ? a : {operator}a;"
@@ -336,7 +355,8 @@ class Rewriter:
     def _condition(self, node: Node) -> None:
         line = self._line(node)
         number = self._new(f"condition true: {line}")
-        self._new(f"condition false: {line}")
+        if not self._wants(number, self._new(f"condition false: {line}")):
+            return
         self._depth += 1
         self._wrap(node, "_m_condition(", f", {number})")
         self._depth -= 1
@@ -368,6 +388,8 @@ class Rewriter:
     def _mutate_Literal(self, node: Node) -> None:  # noqa: N802
         if node["kind"] == "bool":
             number = self._new(f"not {node['value']}")
+            if not self._wants(number):
+                return
             self._wrap(node, "_m_not_bool(!", f", {number})")
             self._helper(
                 "_m_not_bool",
@@ -377,6 +399,8 @@ class Rewriter:
 
     def _drop(self, node: Node, before: str = "") -> None:
         number = self._new("dropped")
+        if not before and not self._wants(number):
+            return
         end = self._span(node)[1]
         self._wrap(node, f"{{ {before}if (_m({number}) != 0) ", "")
         # A statement's place may end before its semicolon.
@@ -396,7 +420,8 @@ class Rewriter:
             number = self._new(f"{operator}= -> {other}=")
             left = self._text(expression["leftHandSide"])
             right = self._text(expression["rightHandSide"])
-            before = f"if (_m({number}) == 0) {left} {other}= {right}; else "
+            if self._wants(number):
+                before = f"if (_m({number}) == 0) {left} {other}= {right}; else "
         self._drop(node, before)
 
     def _mutate_RevertStatement(self, node: Node) -> None:  # noqa: N802
@@ -451,8 +476,9 @@ class Rewriter:
             self._yul_condition(node["condition"])
         elif kind in ("YulExpressionStatement", "YulAssignment", "YulLeave", "YulBreak"):
             number = self._new("dropped")
-            self._yul.setdefault("_", "")
-            self._wrap(node, f"if _m_g({number}) {{ ", " }")
+            if self._wants(number):
+                self._yul.setdefault("_", "")
+                self._wrap(node, f"if _m_g({number}) {{ ", " }")
         for child in children(node):
             # A case's label stays.
             if kind == "YulCase" and child is node["value"]:
@@ -471,6 +497,8 @@ class Rewriter:
         if name not in YUL:
             return
         number = self._new(f"{name} -> {YUL[name]} in {self._line(node)}")
+        if not self._wants(number):
+            return
         parameters = "a" if name in UNARY_YUL else "a, b"
         self._yul[name] = (
             f"function _m_{name}({parameters}, k) -> r {{ r := {name}({parameters}) "
@@ -482,13 +510,16 @@ class Rewriter:
 
     def _yul_number(self, node: Node) -> None:
         number = self._new(f"{self._text(node)} + 1")
+        if not self._wants(number):
+            return
         self._yul["number"] = "function _m_number(a, k) -> r { r := add(a, iszero(_m_g(k))) }"
         self._wrap(node, "_m_number(", f", {number})")
 
     def _yul_condition(self, node: Node) -> None:
         line = self._line(node)
         number = self._new(f"condition true: {line}")
-        self._new(f"condition false: {line}")
+        if not self._wants(number, self._new(f"condition false: {line}")):
+            return
         self._yul["condition"] = (
             "function _m_condition_(a, k) -> r { r := a if iszero(_m_g(k)) { r := 1 } "
             "if iszero(_m_g(add(k, 1))) { r := 0 } }"
@@ -536,16 +567,19 @@ def iterate(node: Node) -> Iterator[Node]:
 
 
 def rewrite(
-    sources: Mapping[str, str], trees: Mapping[str, Node], mutated: Iterable[str]
+    sources: Mapping[str, str],
+    trees: Mapping[str, Node],
+    mutated: Iterable[str],
+    wanted: Collection[str] | None = None,
 ) -> tuple[dict[str, str], list[Mutant]]:
-    """Return the sources with all mutants of some of them, and those mutants."""
+    """Return sources and all mutants of some of them, of which the sources hold those wanted."""
     constants = frozenset(
         node["id"]
         for tree in trees.values()
         for node in iterate(tree)
         if node["nodeType"] == "VariableDeclaration" and node.get("constant")
     )
-    catalogue = Catalogue()
+    catalogue = Catalogue(wanted=wanted)
     result = dict(sources)
     for source in sorted(mutated):
         text = Rewriter(source, sources[source], trees[source], catalogue, constants).rewrite()

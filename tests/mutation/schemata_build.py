@@ -1,4 +1,4 @@
-"""Compiles the Solidity protocol with all its mutants, or loads it from `build/mutation`."""
+"""Compiles the Solidity protocol with mutants in it, or loads it from `build/mutation`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,23 @@ CONTRACTS = (
     "OptionPricer",
     "SignatureVerifier",
 )
-ENTRIES = {name: f"contracts/{name}.sol" for name in CONTRACTS}
+HARNESSES = (
+    "Black76Harness",
+    "CodecHarness",
+    "Eip712Harness",
+    "ForceHarness",
+    "LeafHarness",
+    "MarginHarness",
+    "MarketProcessHarness",
+    "MarketsHarness",
+    "MoneyHarness",
+    "TreeHarness",
+    "TroubleHarness",
+    "WitnessHarness",
+)
+"""What opens the protocol to the unit tests."""
+DEPLOYED = {name: f"contracts/{name}.sol" for name in CONTRACTS}
+ENTRIES = DEPLOYED | {name: f"contracts/mocks/protocol/{name}.sol" for name in HARNESSES}
 OPTIMIZER = {
     "enabled": True,
     "runs": 200,
@@ -41,14 +57,6 @@ OPTIMIZER = {
         "yulDetails": {"stackAllocation": True, "optimizerSteps": "u:"},
     },
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """The contracts' creation code, and the mutants in them."""
-
-    codes: dict[str, bytes]
-    mutants: list[Mutant]
 
 
 def run_compiler(project: Project, sources: Mapping[str, str], settings: dict[str, Any]) -> Any:
@@ -117,22 +125,46 @@ def find_reached(trees: Mapping[str, Any], roots: Collection[str]) -> set[str]:
     return {functions[number][0] for number in reached}
 
 
-def build(folder: Path, workers: int) -> Build:
-    """Return the contracts with their mutants."""
+@dataclass(frozen=True)
+class Program:
+    """The protocol, and everything that may be changed in it."""
+
+    project: Project
+    tree: SourceTree
+    sources: dict[str, str]
+    trees: dict[str, Any]
+    mutated: list[str]
+    """Names of the sources that mutants are made of."""
+    mutants: list[Mutant]
+    """Those that a deployed contract comes to."""
+    folder: Path
+    """Where what is compiled is kept."""
+
+    def compile(
+        self, names: Sequence[str], mutants: Iterable[Mutant], workers: int
+    ) -> dict[str, bytes]:
+        """Return the creation code of contracts that hold some mutants."""
+        wanted = frozenset(mutant.key for mutant in mutants)
+        rewritten, _ = schemata.rewrite(self.sources, self.trees, self.mutated, wanted)
+
+        def compile_one(name: str) -> bytes:
+            return compile_entry(self.project, self.tree, rewritten, name, self.folder)
+
+        with ThreadPoolExecutor(workers) as pool:
+            return dict(zip(names, pool.map(compile_one, names), strict=True))
+
+
+def read_program(folder: Path) -> Program:
+    """Return the protocol with the harnesses that its unit tests go through."""
     folder.mkdir(parents=True, exist_ok=True)
     project = Project(ROOT)
     tree = SourceTree(project)
     sources = tree.closure(*ENTRIES.values())
     response = run_compiler(project, sources, {"outputSelection": {"*": {"": ["ast"]}}})
     trees = {name: item["ast"] for name, item in response["sources"].items()}
-    own = set(ENTRIES.values())
+    own = set(DEPLOYED.values())
     mutated = [name for name in sources if name.startswith("contracts/protocol/") or name in own]
-    rewritten, mutants = schemata.rewrite(sources, trees, mutated)
+    _, mutants = schemata.rewrite(sources, trees, mutated, ())
     reached = find_reached(trees, own)
     mutants = [mutant for mutant in mutants if mutant.key.partition(":")[0] in reached]
-
-    def compile_one(name: str) -> bytes:
-        return compile_entry(project, tree, rewritten, name, folder)
-
-    with ThreadPoolExecutor(workers) as pool:
-        return Build(dict(zip(ENTRIES, pool.map(compile_one, ENTRIES), strict=True)), mutants)
+    return Program(project, tree, sources, trees, mutated, mutants, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import Counter
 from functools import cache
 
@@ -11,7 +12,7 @@ import pytest
 from tests.mutation import oracle
 from tests.mutation.processes import KILLED, SURVIVED, judge
 from tests.mutation.python_mutants import Mutant, generate, iterate_mutants
-from tests.mutation.run import PYTHON, read_explained, read_open
+from tests.mutation.run import PYTHON, read_explained
 from tests.mutation.sampling import sample
 
 SOURCE = '''
@@ -75,8 +76,19 @@ def test_generate__whole_protocol__keys_are_unique() -> None:
 
 
 def test_read_explained__every_key__is_a_mutant() -> None:
-    listed = read_explained(PYTHON) | read_open(PYTHON)
-    assert listed <= {mutant.key for mutant in generate()}
+    assert read_explained(PYTHON) <= {mutant.key for mutant in generate()}
+
+
+def test_find_function__every_mutant__is_of_a_function() -> None:
+    for mutant in generate():
+        oracle.find_function(vars(sys.modules[oracle.PREFIX + mutant.module]), mutant.function)
+
+
+def test_plant__default_that_raises__stillborn() -> None:
+    key = "| MarketId(0) -> MarketId()"
+    (mutant, *_) = (item for item in generate() if item.key.endswith(key))
+    with pytest.raises(oracle.StillbornError):
+        oracle.plant(mutant)
 
 
 def test_differs__no_mutant__does_not() -> None:

@@ -18,12 +18,12 @@ SAMPLE = Path(__file__).with_name("Sample.sol")
 
 
 @cache
-def deployed() -> tuple[EVM, str, list[Mutant]]:
+def deployed(wanted: frozenset[str] | None = None) -> tuple[EVM, str, list[Mutant]]:
     project = Project(ROOT)
     sources = {SOURCE: SAMPLE.read_text(encoding="utf-8")}
     parsed = run_compiler(project, sources, {"outputSelection": {"*": {"": ["ast"]}}})
     trees = {SOURCE: parsed["sources"][SOURCE]["ast"]}
-    rewritten, mutants = schemata.rewrite(sources, trees, [SOURCE])
+    rewritten, mutants = schemata.rewrite(sources, trees, [SOURCE], wanted)
     selection = {SOURCE: {"Sample": ["evm.bytecode.object"]}}
     made = run_compiler(project, rewritten, {"outputSelection": selection})
     code = made["contracts"][SOURCE]["Sample"]["evm"]["bytecode"]["object"]
@@ -32,9 +32,9 @@ def deployed() -> tuple[EVM, str, list[Mutant]]:
     return evm, evm.deploy(CALLER, bytes.fromhex(code)), mutants
 
 
-def call(word: int, number: int) -> bytes:
+def call(word: int, number: int, wanted: frozenset[str] | None = None) -> bytes:
     """What the sample returns while a mutant is on; nothing when it reverts."""
-    evm, address, _ = deployed()
+    evm, address, _ = deployed() if wanted is None else deployed(wanted)
     data = word.to_bytes(32, "big")
     try:
         found: bytes = evm.message_call(
@@ -89,3 +89,15 @@ def test_rewrite__price_of_coverage__touches_what_is_met() -> None:
     branch = {mutant.number for mutant in mutants if "* -> /" in mutant.key}
     assert branch <= met(5)
     assert not branch & met(4)
+
+
+def test_rewrite__some_mutants_wanted__those_and_no_others() -> None:
+    _, _, mutants = deployed()
+    wanted = frozenset(mutant.key for mutant in mutants[::3])
+    for mutant in mutants:
+        # A condition's two mutants come together.
+        is_there = mutant.key in wanted or "| condition " in mutant.key
+        number = mutant.number if mutant.key in wanted else 0
+        for word in WORDS:
+            expected = {call(word, number), call(word, mutant.number if is_there else 0)}
+            assert call(word, mutant.number, wanted) in expected, mutant.key

@@ -1,6 +1,6 @@
 """The unit tests of the protocol, inside one pytest session that forks for every mutant.
 
-Which lines a test executes is found out once for each file of tests and kept in `build/mutation`;
+What a test executes is found out once for each file of tests and kept in `build/mutation`;
 a mutant then meets only the tests that execute what it changes, the quickest first.
 """
 
@@ -11,20 +11,27 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import pytest
 from _pytest.runner import runtestprotocol
+from hypothesis import Phase, settings
 
-from tests.mutation.processes import be_quiet, judge
+from tests.mutation.oracle import plant
+from tests.mutation.processes import KILLED, SURVIVED, be_quiet, judge
 from tests.mutation.python_mutants import PACKAGE, Mutant
 
 TESTS = Path(__file__).resolve().parents[1] / "protocol"
 TRACE_SECONDS = 60
 """A test that takes longer with a tracer is left out."""
+TEST_SECONDS = 150
+"""A mutant that takes longer hangs: every test that it meets has been traced in less."""
+ENOUGH_SECONDS = 60
+"""No further test is begun after so many."""
+PROFILE = "mutants"
 OTHER_TESTS = {
     "actions": ("money", "fill"),
     "arithmetic": ("fill",),
@@ -43,15 +50,11 @@ OTHER_TESTS = {
     "transition": ("witness",),
 }
 """Whose tests a module's mutants meet, besides those in the file of its own name."""
-Lines = frozenset[tuple[str, int]]
-Traced = list[tuple[str, float, Lines]]
-"""A test's name, its seconds and the lines of the protocol that it executes."""
-
-
-def files_of(module: str) -> list[Path]:
-    """Return the files that test a module."""
-    paths = (TESTS / f"test_{name}.py" for name in (module, *OTHER_TESTS.get(module, ())))
-    return [path for path in paths if path.is_file()]
+Mark = tuple[str, int]
+"""What a test leaves: a line of Python that it executes, or a mutant of Solidity that it meets."""
+Traced = list[tuple[str, float, frozenset[Mark]]]
+"""A test's name, its seconds and what it leaves."""
+Planted = TypeVar("Planted")
 
 
 def fails(item: pytest.Item) -> bool:
@@ -59,7 +62,7 @@ def fails(item: pytest.Item) -> bool:
     return any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
 
 
-def trace(item: pytest.Item) -> Lines:
+def trace(item: pytest.Item) -> frozenset[Mark]:
     """Return the lines of the protocol that a test executes; none when it fails as it is."""
     package = str(PACKAGE)
     lines: set[tuple[str, int]] = set()
@@ -78,67 +81,133 @@ def trace(item: pytest.Item) -> Lines:
     return frozenset() if is_failure else frozenset((Path(path).stem, n) for path, n in lines)
 
 
-def fingerprint(path: Path) -> str:
-    """Return what a file's traces depend on."""
+class Probe(Protocol[Planted]):
+    """What a session needs to know about the mutants of a side."""
+
+    name: str
+    """Of the side; part of the names of files that are kept."""
+
+    def files_of(self, mutant: Planted) -> Iterable[Path]:
+        """Return the files whose tests a mutant meets."""
+
+    def marks_of(self, mutant: Planted) -> frozenset[Mark]:
+        """Return what a test leaves that may notice a mutant: at least one of these."""
+
+    def trace(self, item: pytest.Item) -> frozenset[Mark]:
+        """Return what a test leaves; nothing when it fails without a mutant."""
+
+    def fingerprint(self, path: Path) -> str:
+        """Return what the traces of a file of tests depend on."""
+
+    def plant(self, mutant: Planted) -> None:
+        """Put a mutant in its place, in this process."""
+
+
+class PythonProbe:
+    """The lines of the protocol that a test executes."""
+
+    name = "python"
+
+    def files_of(self, mutant: Mutant) -> Iterable[Path]:
+        """Return the files of tests of a mutant's module."""
+        names = (mutant.module, *OTHER_TESTS.get(mutant.module, ()))
+        paths = (TESTS / f"test_{name}.py" for name in names)
+        return [path for path in paths if path.is_file()]
+
+    def marks_of(self, mutant: Mutant) -> frozenset[Mark]:
+        """Return the lines that a mutant changes."""
+        return frozenset((mutant.module, at) for at in range(mutant.first, mutant.last + 1))
+
+    def trace(self, item: pytest.Item) -> frozenset[Mark]:
+        """Return the lines that a test executes."""
+        return trace(item)
+
+    def fingerprint(self, path: Path) -> str:
+        """Return a hash of the protocol and the tests."""
+        return fingerprint(*sorted(PACKAGE.glob("*.py")), path)
+
+    def plant(self, mutant: Mutant) -> None:
+        """Change the mutant's function."""
+        plant(mutant)
+
+
+def fingerprint(*parts: bytes | Path) -> str:
+    """Return a short hash of files and other bytes."""
     digest = hashlib.sha256()
-    for source in (*sorted(PACKAGE.glob("*.py")), path):
-        digest.update(source.read_bytes())
+    for part in parts:
+        digest.update(part.read_bytes() if isinstance(part, Path) else part)
     return digest.hexdigest()[:16]
 
 
-class Session:
-    """A pytest plugin: in place of the tests, it runs a function that may ask about mutants."""
+class Session(Generic[Planted]):
+    """A pytest plugin: in place of the tests, it asks those that meet a mutant about it."""
 
-    def __init__(self, folder: Path, workers: int, task: Callable[[Session], None]) -> None:
+    def __init__(
+        self, probe: Probe[Planted], mutants: Sequence[Planted], folder: Path, workers: int
+    ) -> None:
+        self._probe = probe
+        self._mutants = mutants
         self._folder = folder
         self._workers = workers
-        self._task = task
         self._items: dict[str, pytest.Item] = {}
         self._traced: dict[Path, Traced] = {}
+        self.left: list[Planted] = []
+        """Mutants that no test notices."""
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run the function; the tests count as run."""
+        """Judge the mutants; the tests count as run."""
         self._items = {item.nodeid: item for item in session.items}
-        self._task(self)
+        # While no mutant is in place.
+        for path in {path for mutant in self._mutants for path in self._probe.files_of(mutant)}:
+            self._traced[path] = self._read(path)
+        for mutant, code in judge(self._mutants, self._test, self._workers, TEST_SECONDS):
+            if code == SURVIVED:
+                self.left.append(mutant)
         return True
 
-    def select(self, mutant: Mutant) -> list[pytest.Item]:
-        """Return the tests that execute what a mutant changes, the quickest first."""
-        lines = {(mutant.module, line) for line in range(mutant.first, mutant.last + 1)}
+    def _test(self, mutant: Planted) -> int:
+        be_quiet()
+        chosen = self._select(mutant)
+        self._probe.plant(mutant)
+        for item in chosen:
+            if fails(item):
+                return KILLED
+            if time.process_time() > ENOUGH_SECONDS:
+                break
+        return SURVIVED
+
+    def _select(self, mutant: Planted) -> list[pytest.Item]:
+        """Return the tests that meet a mutant, the quickest first."""
+        marks = self._probe.marks_of(mutant)
         found = [
             (seconds, name)
-            for path in files_of(mutant.module)
-            for name, seconds, seen in self._trace_file(path)
-            if not lines.isdisjoint(seen)
+            for path in self._probe.files_of(mutant)
+            for name, seconds, seen in self._traced[path]
+            if not marks.isdisjoint(seen)
         ]
         return [self._items[name] for _, name in sorted(found)]
 
-    def trace_files(self, modules: Iterable[str]) -> None:
-        """Find out what the tests of some modules execute, while no mutant is in place."""
-        for path in {path for module in modules for path in files_of(module)}:
-            self._trace_file(path)
+    def _read(self, path: Path) -> Traced:
+        name = f"{self._probe.name}-{path.stem}"
+        cached = self._folder / f"{name}-{self._probe.fingerprint(path)}.pickle"
+        if not cached.is_file():
+            for outdated in self._folder.glob(f"{name}-*.pickle"):
+                outdated.unlink()
+            cached.write_bytes(pickle.dumps(self._trace(path)))
+        traced: Traced = pickle.loads(cached.read_bytes())
+        return traced
 
-    def _trace_file(self, path: Path) -> Traced:
-        if path not in self._traced:
-            cached = self._folder / f"{path.stem}-{fingerprint(path)}.pickle"
-            if not cached.is_file():
-                for outdated in self._folder.glob(f"{path.stem}-*.pickle"):
-                    outdated.unlink()
-                cached.write_bytes(pickle.dumps(self._trace_items(path)))
-            self._traced[path] = pickle.loads(cached.read_bytes())
-        return self._traced[path]
-
-    def _trace_items(self, path: Path) -> Traced:
+    def _trace(self, path: Path) -> Traced:
         items = [item for item in self._items.values() if item.path == path]
         places = list(range(len(items)))
         results = [self._folder / f"item-{os.getpid()}-{place}.pickle" for place in places]
 
         def trace_one(place: int) -> int:
             be_quiet()
-            started = time.monotonic()
-            lines = trace(items[place])
-            seconds = time.monotonic() - started
-            results[place].write_bytes(pickle.dumps((items[place].nodeid, seconds, lines)))
+            started = time.process_time()
+            marks = self._probe.trace(items[place])
+            seconds = time.process_time() - started
+            results[place].write_bytes(pickle.dumps((items[place].nodeid, seconds, marks)))
             return 0
 
         for _ in judge(places, trace_one, self._workers, TRACE_SECONDS):
@@ -151,15 +220,23 @@ class Session:
         return found
 
 
-def run_session(
-    modules: Iterable[str], folder: Path, workers: int, task: Callable[[Session], None]
-) -> None:
-    """Collect the tests of some modules and run a function among them."""
-    paths = sorted({str(path) for module in modules for path in files_of(module)})
+def find_unnoticed(
+    probe: Probe[Planted], mutants: Sequence[Planted], folder: Path, workers: int
+) -> list[Planted]:
+    """Return the mutants that no unit test notices."""
+    paths = sorted({str(path) for mutant in mutants for path in probe.files_of(mutant)})
+    if not paths:
+        return list(mutants)
+    # A failing example says enough; nobody looks at the smallest one.
+    phases = (Phase.explicit, Phase.generate)
+    settings.register_profile(PROFILE, phases=phases, database=None, deadline=None)
     arguments: Sequence[str] = (
-        *("-q", "-s", "--no-header", "--no-summary", "--hypothesis-seed=1"),
+        *("-q", "-s", "--no-header", "--no-summary"),
+        *("--hypothesis-seed=1", f"--hypothesis-profile={PROFILE}"),
         *("-p", "no:cacheprovider", "-p", "no:ape_test"),
         *paths,
     )
-    code = pytest.main([*arguments], plugins=[Session(folder, workers, task)])
+    session = Session(probe, mutants, folder, workers)
+    code = pytest.main([*arguments], plugins=[session])
     assert code == pytest.ExitCode.OK, f"pytest ended with {code!r}"
+    return session.left

@@ -1,5 +1,6 @@
 """Compiled contracts in process: encode, call, decode. No chain, no Ape."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -36,12 +37,21 @@ def type_of(parameter: dict[str, Any]) -> str:
     return "(" + ",".join(map(type_of, parameter["components"])) + ")" + kind[len("tuple") :]
 
 
+start: Callable[[], EVM] = EVM
+"""What starts an EVM; `tests/mutation` puts one here that runs every call with a mutant on."""
+
+
+def make_evm() -> EVM:
+    """An EVM with nothing in it."""
+    return start()
+
+
 class Contract:
     """A contract at work."""
 
     def __init__(self, name: str) -> None:
         artifact = artifacts()[name]
-        self._evm = EVM()
+        self._evm = make_evm()
         self.gas_used = 0
         """Gas of the last call, calldata included."""
         self._address = self._evm.deploy(CALLER, artifact.bytecode)

@@ -946,7 +946,7 @@ def make_configure(draft: Draft) -> tuple[int, Address, bytes]:
                 params = spoil_params(rng, params)
             body = encode_configure_params(market, encode_params(params))
         case 4:
-            market = rng.choice((draft.market(), MarketId(draft.market() - 1)))
+            market = rng.choice((draft.market(), MarketId(max(0, draft.market() - 1))))
             statuses = (SeriesStatus.CLOSING, SeriesStatus.ACTIVE)
             status = rng.choice(list(SeriesStatus) if draft.is_bad() else statuses)
             count = rng.choice((0, 1, 64, 65, 255)) if draft.is_bad() else rng.randint(1, 4)

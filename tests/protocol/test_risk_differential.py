@@ -65,6 +65,7 @@ from deltaroll.protocol.types import (
     Timestamp,
     Underlying,
 )
+from tests.protocol.evm import artifacts, make_evm
 
 CASES = int(os.environ.get("RISK_CASES", "150"))
 SEED = int(os.environ.get("RISK_SEED", "1"))
@@ -75,7 +76,7 @@ INT64 = (1 << 63) - 1
 @cache
 def machine() -> MarginMachine:
     """The contracts of this process."""
-    return MarginMachine()
+    return MarginMachine(make_evm(), artifacts())
 
 
 def pick_edge(rng: Random, low: int, high: int) -> int:

@@ -10,7 +10,6 @@ from functools import cache
 from random import Random
 
 from eth_abi import encode
-from pyrevm import EVM
 
 from deltaroll.protocol import transition
 from deltaroll.protocol.fault import Fault, TransitionFault
@@ -39,7 +38,7 @@ from deltaroll.protocol.types import (
     Withdraw,
 )
 from deltaroll.protocol.witness import encode_witness
-from tests.protocol.evm import CALLER, GAS, artifacts
+from tests.protocol.evm import CALLER, GAS, artifacts, make_evm
 from tests.protocol.strategies import Case
 
 MESSAGE_DOMAIN = keccak(b"deltaroll.message.v1")
@@ -90,7 +89,7 @@ class Verifiers:
     """Both verifiers and a queue, in one EVM."""
 
     def __init__(self) -> None:
-        self._evm = EVM()
+        self._evm = make_evm()
         self.gas_used = 0
         """Gas of the last call, calldata and the 21,000 of a transaction included."""
         self.transition, self.signature = deploy_verifiers(self._deploy)
