@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from random import random
@@ -112,7 +113,15 @@ def once_option(function: Function) -> Function:
 
 
 def l1_options(function: Function) -> Function:
-    """Add `--node`, `--max-fee` and `--journal`: how to read L1 and what to pay there."""
+    """Add `--node`, `--ignore-clock`, `--max-fee` and `--journal`: how to read L1 and what to pay
+    there."""
+    function = click.option(
+        "--ignore-clock",
+        "ignores_clock",
+        is_flag=True,
+        help="Act on L1 however old or early this machine's clock says it is: for chains that keep "
+        "a time of their own.",
+    )(function)
     function = click.option(
         "--journal",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -133,10 +142,12 @@ def l1_options(function: Function) -> Function:
     )(function)
 
 
-def get_view_policy(provider: ProviderAPI) -> ViewPolicy:
+def get_view_policy(provider: ProviderAPI, ignores_clock: bool = False) -> ViewPolicy:
     """Return when a view of the connected chain is to be acted upon: a local one mines only when
     there is something to mine."""
-    return ViewPolicy() if provider.network.is_local else PUBLIC_VIEW
+    if provider.network.is_local:
+        return ViewPolicy()
+    return replace(PUBLIC_VIEW, max_age=None, max_lead=None) if ignores_clock else PUBLIC_VIEW
 
 
 def open_sender(

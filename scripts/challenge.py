@@ -48,6 +48,7 @@ def cli(
     urls: tuple[str, ...],
     max_fee: int | None,
     journal: Path | None,
+    ignores_clock: bool,
 ) -> None:
     """Derive the state from L1; prove the first fraud in one transaction, end what emergencies are
     over.
@@ -55,7 +56,7 @@ def cli(
     configure_logs("info")
     found, gateway = load_deployment(provider, registry, urls)
     alarms = Alarms()
-    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
+    follower = Follower(gateway, get_view_policy(provider, ignores_clock), alarms=alarms)
     sender = open_sender(gateway, unlock(account), journal, max_fee, alarms)
     challenger = Challenger(follower, sender, 0 if once else confirmations)
     keeper = open_keeper(load_project(), gateway, found, account)

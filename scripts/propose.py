@@ -78,6 +78,7 @@ def cli(
     urls: tuple[str, ...],
     max_fee: int | None,
     journal: Path | None,
+    ignores_clock: bool,
 ) -> None:
     """Serve the L1 queue in batches of one's own, whenever anybody may."""
     configure_logs("warning")
@@ -88,7 +89,7 @@ def cli(
         click.echo(f"bond taken back: transaction {receipt.txn_hash}")
         return
     alarms = Alarms()
-    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
+    follower = Follower(gateway, get_view_policy(provider, ignores_clock), alarms=alarms)
     proposer = Proposer(follower, open_sender(gateway, account, journal, max_fee, alarms))
     lines = [line for line in requests or () if line.strip()]
 

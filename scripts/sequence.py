@@ -133,6 +133,7 @@ def cli(
     urls: tuple[str, ...],
     max_fee: int | None,
     journal: Path | None,
+    ignores_clock: bool,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
     if once and (port is not None or api_port is not None):
@@ -146,7 +147,7 @@ def cli(
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
     alarms = Alarms()
-    follower = Follower(gateway, get_view_policy(provider), alarms=alarms)
+    follower = Follower(gateway, get_view_policy(provider, ignores_clock), alarms=alarms)
     with ExitStack() as stack:
         key = None if api_port is None else load_receipt_key(receipt_key)
         thread = SequencerThread(

@@ -56,6 +56,8 @@ class Chain:
 
     def __init__(self, chain_id: int) -> None:
         arguments = ["--port", "0", "--chain-id", str(chain_id), "--no-mining", "--accounts", "20"]
+        # The base may have a long history, of whatever else was tested.
+        arguments.append("--no-request-size-limit")
         self._process = subprocess.Popen(
             [str(ANVIL), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

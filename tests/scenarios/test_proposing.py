@@ -468,6 +468,7 @@ def test_propose_command__bond_missing_then_paid__serves_the_queue(lab: Lab, mon
         "urls": (),
         "max_fee": None,
         "journal": None,
+        "ignores_clock": False,
     }
     command.cli.callback(**options)
     assert "not yet: it is the sequencer's turn" in capsys.readouterr().out

@@ -173,7 +173,7 @@ def test_rehearsal__testnet_venue__from_nothing_to_a_final_batch(shell: Shell, m
     with shell.start("follow", "--interval", "0.1", "-v", "ERROR") as following:
         assert following.stdout is not None
         try:
-            sequenced = shell.succeed("sequence", *account, *store, "--once")
+            sequenced = shell.succeed("sequence", *account, *store, "--once", "--ignore-clock")
             assert "batch 1: " in sequenced.err
             for stage in ("posted", "safe", "final"):
                 said = "".join(iter_until(following.stdout, f"{stage:11s} up to batch 1"))

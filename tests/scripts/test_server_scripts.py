@@ -116,7 +116,7 @@ def run_sequence(
         "sign_typed_data",
         lambda _, document: OPERATOR.sign(hash_document(document)),
     )
-    monkeypatch.setattr(sequence, "get_view_policy", lambda _: ViewPolicy())
+    monkeypatch.setattr(sequence, "get_view_policy", lambda *_: ViewPolicy())
     monkeypatch.setattr(sequence, "open_sender", lambda *_: gateway.sender)
     sequence.cli.callback(
         provider=None,
@@ -134,6 +134,7 @@ def run_sequence(
         urls=(),
         max_fee=None,
         journal=None,
+        ignores_clock=False,
     )
 
 
@@ -266,6 +267,7 @@ def test_sequence__server_with_once__is_an_error_before_anything(sequence, port,
             urls=(),
             max_fee=None,
             journal=None,
+            ignores_clock=False,
         )
 
 
