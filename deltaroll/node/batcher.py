@@ -237,6 +237,10 @@ class Batcher:
                 return None
             place = self._find_batch(intent)
             if place is None:
+                head = self.follower.head
+                if head is None or head.number < mined.block:
+                    # Whoever answered has a later block than the one that was looked at.
+                    return None
                 raise L1Error(f"L1: batch in {mined.hash} did not become the head")
             return self._describe(place, mined)
 

@@ -377,7 +377,7 @@ def test_queue__flooded_while_the_book_lives__every_accepted_fill_settles(lab: L
     for number in range(10):
         for body in bodies * 5:
             call = {"from": spammer.address, "to": bridge.address, "data": "0x" + body.hex()}
-            lab.venue.provider.make_request("eth_sendTransaction", [call])
+            lab.venue.provider.make_request("eth_sendTransactionSync", [call])
         take_in(sequencer, follower)
         for account, is_buy in ((ALICE, False), (BOB, True)):
             slot = SlotId(200 + number)
