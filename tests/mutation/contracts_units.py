@@ -25,8 +25,8 @@ from tests.protocol.verifiers import verifiers
 FILES = tuple(
     TESTS / f"test_{name}.py"
     for name in (
-        *("black76_differential", "codec", "configure", "eip712", "fill", "force_close"),
-        *("funding", "leaf", "liquidation", "listing", "money", "observe", "realise"),
+        *("black76_differential", "codec", "configure", "eip712", "expiry", "fill", "force_close"),
+        *("funding", "leaf", "liquidation", "listing", "margin", "money", "observe", "realise"),
         *("risk_differential", "signatures", "surface", "transition_forgeries", "tree"),
         *("vectors", "witness"),
     )

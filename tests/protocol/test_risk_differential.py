@@ -384,6 +384,19 @@ def test_compute_margin__presets__twins_agree(grid, per_expiry):
     assert compare_margins(state, with_perpetual) == Fault.NONE
 
 
+@pytest.mark.parametrize("per_expiry", [3, 4, 8])
+def test_compute_margin__options_of_expiries_in_turns__twins_agree(per_expiry):
+    state = build_markets(PMRM_2, 3, 4)
+    first, *_, last = (market for market, leaf in state.markets.items() if isinstance(leaf, Expiry))
+    for market, leaf in list(state.markets.items()):
+        # Governance may list an expiry's options behind those of another.
+        if isinstance(leaf, Series) and leaf.expiry == last and market % 4 < 2:
+            set_market(state, market, replace(leaf, expiry=first))
+    mark_all(state)
+    account = build_holder(state, per_expiry)
+    assert compare_margins(state, account) == Fault.NONE
+
+
 def request_of(fixed: int, variable: int, remaining: int, strike: int, expiry: Expiry, grid: Grid):
     """The words of a request to the option pricer."""
     words = [fixed, variable, remaining, strike]
