@@ -29,7 +29,7 @@ TRACE_SECONDS = 60
 """A test that takes longer with a tracer is left out."""
 TEST_SECONDS = 150
 """A mutant that takes longer hangs: every test that it meets has been traced in less."""
-ENOUGH_SECONDS = 15
+ENOUGH_SECONDS = 8
 """No further test is begun after so many."""
 PROFILE = "mutants"
 OTHER_TESTS = {

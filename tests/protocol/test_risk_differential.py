@@ -380,8 +380,9 @@ def test_compute_margin__presets__twins_agree(grid, per_expiry):
     mark_all(state)
     account = build_holder(state, per_expiry)
     assert compare_margins(state, account) == Fault.NONE
-    with_perpetual = replace(account, positions=(Position(PERPETUAL, -7, 3), *account.positions))
-    assert compare_margins(state, with_perpetual) == Fault.NONE
+    for lots in (-7, 1):
+        positions = (Position(PERPETUAL, lots, 3), *account.positions)
+        assert compare_margins(state, replace(account, positions=positions)) == Fault.NONE
 
 
 @pytest.mark.parametrize("per_expiry", [3, 4, 8])
