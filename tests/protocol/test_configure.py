@@ -306,6 +306,7 @@ def test_params__no_tick__out_of_range() -> None:
         ({"gas_market": 10, "gas_lot": 0}, Fault.OUT_OF_RANGE),
         ({"gas_market": 10, "gas_lot": 1}, Fault.NONE),
         ({"multiplier_min": 3 * PPM}, Fault.OUT_OF_RANGE),
+        ({"maintenance_factor": 100 * PPM, "initial_factor": 100 * PPM}, Fault.NONE),
     ],
 )
 def test_params__each_case__has_its_fault(changes: dict[str, int], fault: Fault) -> None:
@@ -572,6 +573,27 @@ def test_configure_committee__new_and_again__is_set() -> None:
     for market in (FREE, COMMITTEE):
         assert configure(state, encode_configure_committee(market, committee)) == Fault.NONE
         assert state.markets[market] == committee
+
+
+@pytest.mark.parametrize(
+    ("threshold", "signers", "fault"),
+    [
+        (1, (3,), Fault.NONE),
+        (1, (3, 4), Fault.NONE),
+        (2, (3, 4), Fault.NONE),
+        (0, (3, 4), Fault.OUT_OF_RANGE),
+        (3, (3, 4), Fault.OUT_OF_RANGE),
+        (0, (), Fault.OUT_OF_RANGE),
+        (1, (4, 3), Fault.NON_CANONICAL),
+        (1, (3, 3), Fault.NON_CANONICAL),
+        (1, (0, 3), Fault.NON_CANONICAL),
+    ],
+)
+def test_configure_committee__each_case__has_its_fault(
+    threshold: int, signers: tuple[int, ...], fault: Fault
+) -> None:
+    committee = Committee(threshold, tuple(Address(bytes([n]) * 20) for n in signers))
+    assert configure(make_state(START), encode_configure_committee(FREE, committee)) == fault
 
 
 @st.composite

@@ -398,6 +398,22 @@ def test_compute_margin__options_of_expiries_in_turns__twins_agree(per_expiry):
     assert compare_margins(state, account) == Fault.NONE
 
 
+@pytest.mark.parametrize("clock", [-1, 0, 1])
+@pytest.mark.parametrize("observed", [-1, 0, 1])
+@pytest.mark.parametrize("surfaced", [-2, -1])
+def test_compute_margin__around_an_expiry__twins_agree(clock, observed, surfaced):
+    state = build_markets(PMRM_2, 1, 1)
+    mark_all(state)
+    underlying, expiry = state.markets[UNDERLYING], state.markets[MarketId(EXPIRIES)]
+    assert isinstance(underlying, Underlying)
+    assert isinstance(expiry, Expiry)
+    state.globals = replace(state.globals, clock=Timestamp(expiry.time + clock))
+    observed_at, surfaced_at = (Timestamp(expiry.time + after) for after in (observed, surfaced))
+    set_market(state, UNDERLYING, replace(underlying, observed_at=observed_at))
+    set_market(state, MarketId(EXPIRIES), replace(expiry, surfaced_at=surfaced_at))
+    compare_margins(state, build_holder(state, 2))
+
+
 def request_of(fixed: int, variable: int, remaining: int, strike: int, expiry: Expiry, grid: Grid):
     """The words of a request to the option pricer."""
     words = [fixed, variable, remaining, strike]
