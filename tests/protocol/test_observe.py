@@ -39,6 +39,7 @@ from deltaroll.protocol.types import (
     Underlying,
 )
 from tests.protocol.markets import (
+    COMMITTEE,
     DAY_0,
     GRID,
     INDEX,
@@ -403,6 +404,18 @@ def test_process_observe__quorum__moves_the_index() -> None:
     leaf = state.markets[INDEX]
     assert isinstance(leaf, Underlying)
     assert (leaf.index, leaf.observed_at) == (PRICE + 1, START + 7)
+
+
+@pytest.mark.parametrize("missing", ["committee", "underlying"])
+def test_process_observe__leaf_that_is_not_there__unknown_market(missing: str) -> None:
+    full = make_state(START + 10)
+    state = State()
+    state.globals = full.globals
+    kept = INDEX if missing == "committee" else COMMITTEE
+    set_market(state, kept, full.markets[kept])
+    entries = tuple(Observation(n, PRICE, Timestamp(START + 5)) for n in range(3))
+    fault = run_both(state, process_observe, "runObserve", Observe(INDEX, entries))
+    assert fault == Fault.UNKNOWN_MARKET
 
 
 def test_process_observe__too_few__quorum() -> None:
