@@ -398,6 +398,17 @@ def test_compute_margin__options_of_expiries_in_turns__twins_agree(per_expiry):
     assert compare_margins(state, account) == Fault.NONE
 
 
+@pytest.mark.parametrize("kinds", [(a, b) for a in SeriesKind for b in SeriesKind])
+def test_process_mark__neighbours_of_one_strike__only_call_and_put_are_a_pair(kinds):
+    state = build_markets(PMRM_2, 1, 1)
+    for market, kind in enumerate(kinds, EXPIRIES + 1):
+        leaf = state.markets[MarketId(market)]
+        assert isinstance(leaf, Series)
+        set_market(state, MarketId(market), replace(leaf, kind=kind))
+    for number in range(4):
+        compare_marks(Random(number), state)
+
+
 @pytest.mark.parametrize("clock", [-1, 0, 1])
 @pytest.mark.parametrize("observed", [-1, 0, 1])
 @pytest.mark.parametrize("surfaced", [-2, -1])
