@@ -610,6 +610,18 @@ def test_decode_witness__basis_scenario_that_a_grid_has_not__reverts(place: int)
         harness().call("open", forged, done.root_before)
 
 
+@pytest.mark.parametrize(("place", "value"), [(1, 3), (1, 255), (2, 4), (2, 255)])
+def test_decode_witness__kind_or_status_that_no_series_has__reverts(place: int, value: int) -> None:
+    # A transition compares it before the leaf is shown to be real.
+    done = run(small_state(), [Operation(Act.TOUCH_MARKET, 5, 0, GRID)])
+    leaf = bytearray((0x4D,)) + bytes(83)
+    leaf[place] = value
+    market = b"\x00\x05" + len(leaf).to_bytes(2, "big") + bytes(leaf) + b"\x00\x00"
+    forged = done.witness[: GLOBALS_BYTES + 2 + 2] + b"\x00\x01" + market
+    with pytest.raises(RevertError, match="Witness_BadLeaf"):
+        harness().call("open", forged, done.root_before)
+
+
 def test_decode_witness__slot_past_the_tree__reverts() -> None:
     # Its place would fold onto that of slot 4.
     done = run(small_state(), [Operation(Act.GET_ACCOUNT, 1), Operation(Act.GET_SLOT, 1, 4)])
