@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from math import isqrt
+from random import Random
 from typing import Any
 
 import pytest
@@ -366,6 +367,28 @@ def test_twins__observation__are_one(
     after = compute_underlying_after(underlying, price, at, known)
     assert fault == Fault.NONE
     assert encoding == encode_underlying(after)
+
+
+def test_twins__multiplier_of_any_volatility__is_one() -> None:
+    rng = Random(7)
+    params = replace(
+        PARAMS,
+        vol_reference=0,
+        vol_slope=100 * PPM,
+        multiplier_min=0,
+        multiplier_max=(1 << 32) - 1,
+        multiplier_step=(1 << 32) - 1,
+    )
+    time = START + 3_600
+    for _ in range(300):
+        variance = rng.getrandbits(rng.randrange(1, 45))
+        underlying = make_underlying(params=params, variance=variance)
+        _, multiplier, *_ = harness().call(
+            "observe", encode_underlying(underlying), PRICE, time, time, 0, 0
+        )
+        known = replace(EMPTY_GLOBALS, clock=Timestamp(time))
+        found = compute_multiplier_after(underlying, variance, Timestamp(time), known)
+        assert multiplier == found
 
 
 @st.composite

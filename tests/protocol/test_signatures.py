@@ -210,3 +210,17 @@ def test_verify_signature__data_that_does_not_decode__proves_nothing(section: by
         with pytest.raises(RevertError) as problem:
             ask(state, broken, section, 0, encode_witness(state, Meter()))
         assert problem.value.name == "SignatureVerifier_BadData"
+
+
+@pytest.mark.parametrize(
+    "signature", [bytes(64), bytes(31) + b"\x05" + bytes(31) + b"\x01"], ids=["zero", "no point"]
+)
+def test_validate_signature__account_of_nobody__no_signature_is_good(signature: bytes) -> None:
+    """What recovers no key recovers address 0, which owns the insurance fund's account."""
+    state = build()
+    nobody = Address(bytes(20))
+    set_account(state, AccountId(0), Account(nobody, nobody, CLOCK, 0, 0, 0, Timestamp(0), ()))
+    compute_state_root(state)
+    reset_meter(state)
+    liquidate = Liquidate(AccountId(0), ACCOUNT, 1_000_000, 0, 1)
+    assert judge(state, (liquidate,), signature) == [Fault.BAD_SIGNATURE]

@@ -390,6 +390,21 @@ def test_compute_state_root__any_operations__as_on_the_whole_state(
     assert meter[:6] == (weight.gas, weight.witness, *counts)
 
 
+@pytest.mark.parametrize("cash", [(1 << 127) - 2, (1 << 127) - 1, 1 << 127])
+def test_validate_account__cash_at_its_edge__same_in_both_twins(cash: int) -> None:
+    state = small_state()
+    # A leaf holds no more than the edge: the step past it is in the operation.
+    account = replace(state.accounts[AccountId(1)], cash=cash - 1)
+    wanted = [Operation(Act.GET_ACCOUNT, 1), Operation(Act.SET_ACCOUNT, 1, 1, account)]
+    done = run(state, wanted)
+    faults, fault, root, _ = harness().call(
+        "run", done.witness, done.root_before, [operation.plain() for operation in wanted]
+    )
+    assert [Fault(number) for number in faults] == done.faults
+    assert (Fault(fault), root) == (Fault.NONE, done.root_after)
+    assert done.faults[1] == (Fault.OUT_OF_RANGE if cash == 1 << 127 else Fault.NONE)
+
+
 def tree_leaf(state: State, tree: int, place: int) -> bytes:
     """The leaf hash that a state has in a tree of the harness' `Opened`."""
     if tree == 0:
