@@ -25,8 +25,9 @@ from tests.protocol.verifiers import verifiers
 FILES = tuple(
     TESTS / f"test_{name}.py"
     for name in (
-        *("black76_differential", "codec", "configure", "eip712", "fill", "force_close"),
-        *("funding", "leaf", "liquidation", "listing", "money", "observe", "realise"),
+        *("black76_differential", "codec", "configure", "eip712", "expiry", "fill", "force_close"),
+        "forced",
+        *("funding", "leaf", "liquidation", "listing", "margin", "money", "observe", "realise"),
         *("risk_differential", "signatures", "surface", "transition_forgeries", "tree"),
         *("vectors", "witness"),
     )
@@ -93,7 +94,8 @@ class ContractProbe:
 
     def files_of(self, mutant: Mutant) -> Iterable[Path]:
         """Return all files: what a test meets, it says."""
-        return FILES
+        own = f"test_{mutant.source.lower()}"
+        return sorted(FILES, key=lambda path: not path.stem.startswith(own))
 
     def marks_of(self, mutant: Mutant) -> frozenset[Mark]:
         """Return the mutant itself."""

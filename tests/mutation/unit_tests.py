@@ -29,7 +29,7 @@ TRACE_SECONDS = 60
 """A test that takes longer with a tracer is left out."""
 TEST_SECONDS = 150
 """A mutant that takes longer hangs: every test that it meets has been traced in less."""
-ENOUGH_SECONDS = 60
+ENOUGH_SECONDS = 30
 """No further test is begun after so many."""
 PROFILE = "mutants"
 OTHER_TESTS = {
@@ -88,7 +88,7 @@ class Probe(Protocol[Planted]):
     """Of the side; part of the names of files that are kept."""
 
     def files_of(self, mutant: Planted) -> Iterable[Path]:
-        """Return the files whose tests a mutant meets."""
+        """Return the files whose tests a mutant meets, its own first."""
 
     def marks_of(self, mutant: Planted) -> frozenset[Mark]:
         """Return what a test leaves that may notice a mutant: at least one of these."""
@@ -177,15 +177,15 @@ class Session(Generic[Planted]):
         return SURVIVED
 
     def _select(self, mutant: Planted) -> list[pytest.Item]:
-        """Return the tests that meet a mutant, the quickest first."""
+        """Return the tests that meet a mutant: of its own file, then others; the quickest first."""
         marks = self._probe.marks_of(mutant)
         found = [
-            (seconds, name)
-            for path in self._probe.files_of(mutant)
+            (rank > 0, seconds, name)
+            for rank, path in enumerate(self._probe.files_of(mutant))
             for name, seconds, seen in self._traced[path]
             if not marks.isdisjoint(seen)
         ]
-        return [self._items[name] for _, name in sorted(found)]
+        return [self._items[name] for *_, name in sorted(found)]
 
     def _read(self, path: Path) -> Traced:
         name = f"{self._probe.name}-{path.stem}"

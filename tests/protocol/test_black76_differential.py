@@ -191,3 +191,9 @@ def test_compute_cdf__ends_of_the_word__twins_agree():
     for x in ((1 << 255) - 1, -(1 << 255) + 1):
         assert run("cdf", x)[0] == normal.compute_cdf(x)
         assert run("density", x)[0] == normal.compute_density(x)
+
+
+@pytest.mark.parametrize("length", [70, 100, 116, 127, 128, 200, 244, 254, 255])
+def test_compute_exp__far_beyond_its_range__twins_agree(length: int):
+    for exponent in ((1 << length) - 1, -(1 << length), 1 - (1 << length) // 3):
+        assert run("exp", exponent)[0] == fixed.compute_exp(exponent)

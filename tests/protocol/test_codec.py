@@ -448,6 +448,30 @@ def test_decode_signed__negative_zero__non_canonical(is_negative: int, magnitude
         assert found == [(Kind.SURFACE, 0, 0b101, 7, *(6 * (value,)), 997)]
 
 
+@pytest.mark.parametrize("amount", [(1 << 96) - 1, 1 << 96, (1 << 96) + 1, (1 << 97) - 1])
+@pytest.mark.parametrize("kind", [Kind.TRANSFER, Kind.WITHDRAW])
+def test_decode_amount__more_than_its_width__out_of_range(kind: Kind, amount: int) -> None:
+    writer = BitWriter()
+    encode_bits(writer, 1000, 40)
+    accounts = 2 if kind == Kind.TRANSFER else 1
+    encode_number(writer, accounts, 8)
+    for _ in range(accounts):
+        encode_number(writer, 0, 24)
+    encode_number(writer, 0, 8)
+    encode_bits(writer, kind, 4)
+    if kind == Kind.TRANSFER:
+        encode_bits(writer, 0b01, 2)
+    else:
+        encode_bits(writer, 7, 160)
+    encode_bits(writer, 0, 4)
+    encode_number(writer, amount, 97)
+    encode_number(writer, 1, 63)
+    encode_bits(writer, Kind.END, 4)
+    data = writer.to_bytes()
+    assert decode_solidity(data) == decode_python(data)
+    assert (decode_python(data)[0] == Fault.NONE) == (amount < 1 << 96)
+
+
 def test_decode_surface__older_than_the_clock__non_canonical() -> None:
     surface = Surface(MarketId(3), 1, 1, 1, 1, 1, 1, 1, 1, Timestamp(0))
     data = encode_chunk(Timestamp(5), (surface,))

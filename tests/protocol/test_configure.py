@@ -106,13 +106,17 @@ def make_scene() -> State:
 
 
 def find_params_fault(params: UnderlyingParams) -> Fault:
-    """What validation says of parameters."""
-    return attempt(lambda: validate_params(params))
+    """What validation says of parameters, on both twins."""
+    fault = attempt(lambda: validate_params(params))
+    assert harness().call("checkParams", encode_params(params))[0] == fault
+    return fault
 
 
 def find_model_fault(model: RiskModel) -> Fault:
-    """What validation says of a risk model."""
-    return attempt(lambda: validate_model(model))
+    """What validation says of a risk model, on both twins."""
+    fault = attempt(lambda: validate_model(model))
+    assert harness().call("checkModel", encode_model(model)) == fault
+    return fault
 
 
 def change(**changes: Any) -> UnderlyingParams:
@@ -212,7 +216,6 @@ def test_model__each_field_past_its_bounds__out_of_range(name: str) -> None:
     ):
         model = replace(MODEL, **{name: value})
         assert find_model_fault(model) == fault
-        assert harness().call("checkModel", encode_model(model)) == fault
 
 
 @given(st.binary(min_size=176, max_size=176), st.integers(0, 8))
@@ -285,7 +288,6 @@ def test_params__each_field_past_its_bounds__out_of_range(name: str, low: int, h
     for value, fault in cases:
         params = change(**{name: value})
         assert find_params_fault(params) == fault
-        assert harness().call("checkParams", encode_params(params))[0] == fault
 
 
 def test_params__no_tick__out_of_range() -> None:
@@ -304,12 +306,12 @@ def test_params__no_tick__out_of_range() -> None:
         ({"gas_market": 10, "gas_lot": 0}, Fault.OUT_OF_RANGE),
         ({"gas_market": 10, "gas_lot": 1}, Fault.NONE),
         ({"multiplier_min": 3 * PPM}, Fault.OUT_OF_RANGE),
+        ({"maintenance_factor": 100 * PPM, "initial_factor": 100 * PPM}, Fault.NONE),
     ],
 )
 def test_params__each_case__has_its_fault(changes: dict[str, int], fault: Fault) -> None:
     params = change(**changes)
     assert find_params_fault(params) == fault
-    assert harness().call("checkParams", encode_params(params))[0] == fault
 
 
 def test_params__presets__are_sound() -> None:
@@ -571,6 +573,27 @@ def test_configure_committee__new_and_again__is_set() -> None:
     for market in (FREE, COMMITTEE):
         assert configure(state, encode_configure_committee(market, committee)) == Fault.NONE
         assert state.markets[market] == committee
+
+
+@pytest.mark.parametrize(
+    ("threshold", "signers", "fault"),
+    [
+        (1, (3,), Fault.NONE),
+        (1, (3, 4), Fault.NONE),
+        (2, (3, 4), Fault.NONE),
+        (0, (3, 4), Fault.OUT_OF_RANGE),
+        (3, (3, 4), Fault.OUT_OF_RANGE),
+        (0, (), Fault.OUT_OF_RANGE),
+        (1, (4, 3), Fault.NON_CANONICAL),
+        (1, (3, 3), Fault.NON_CANONICAL),
+        (1, (0, 3), Fault.NON_CANONICAL),
+    ],
+)
+def test_configure_committee__each_case__has_its_fault(
+    threshold: int, signers: tuple[int, ...], fault: Fault
+) -> None:
+    committee = Committee(threshold, tuple(Address(bytes([n]) * 20) for n in signers))
+    assert configure(make_state(START), encode_configure_committee(FREE, committee)) == fault
 
 
 @st.composite

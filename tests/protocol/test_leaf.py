@@ -1,6 +1,7 @@
 """Leaves: one encoding for every value, the same in both twins; a fault for what does not fit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -430,6 +431,36 @@ def test_encode__signed_field_at_its_edges__fits_or_out_of_range(
         leaf_value = build(value)
         assert encode_python(getattr(leaf, f"encode_{name}"), leaf_value, *more)[1] == expected
         check(name, leaf_value, *more)
+
+
+SLOT = Slot(
+    Order(MarketId(1), True, 2, 3, 4, 5, Timestamp(6), TimeInForce.IOC, False, True),
+    7,
+)
+WIDTHS = [
+    *(("account", name, bits) for name, bits in (("key_expiry", 40), ("nonce", 64), ("epoch", 32))),
+    ("account", "distressed_at", 40),
+    *(("order", name, 32) for name in ("size", "nonce", "epoch")),
+    *(("order", name, bits) for name, bits in (("market", 16), ("price", 64), ("expiry", 40))),
+    ("slot", "filled", 32),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "bits"), WIDTHS)
+def test_encode__unsigned_field_at_its_edge__fits_or_out_of_range(
+    name: str, field: str, bits: int
+) -> None:
+    for value, expected in (((1 << bits) - 1, Fault.NONE), (1 << bits, Fault.OUT_OF_RANGE)):
+        change: dict[str, Any] = {field: value}
+        if name == "account":
+            account = replace(an_account(1, 1, 1), **change)
+            check("account", account, bytes(32))
+            assert encode_python(leaf.encode_account, account, bytes(32))[1] == expected
+            continue
+        order = replace(SLOT.order, **change) if name == "order" else SLOT.order
+        slot = Slot(order, value if name == "slot" else SLOT.filled)
+        check("slot", slot)
+        assert encode_python(leaf.encode_slot, slot)[1] == expected
 
 
 @settings(max_examples=40, deadline=None)

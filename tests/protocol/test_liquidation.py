@@ -495,6 +495,23 @@ def test_process_socialise__bankrupt_short__longs_pay():
     assert equity_of(state, SHORT) == 0
 
 
+@pytest.mark.parametrize("name", ["carry_long", "carry_short"])
+def test_process_socialise__carry_at_its_bound__out_of_range(name: str):
+    state = build_trouble(
+        Trouble(equity=-300_000 if name == "carry_short" else 900_000, insurance=0)
+    )
+    target = LONG
+    if name == "carry_long":
+        target = SHORT
+        broken = replace(state.accounts[SHORT], cash=-(10**13) - 10**12)
+        set_account(state, SHORT, broken)
+    series = state.markets[PERP]
+    assert isinstance(series, Series)
+    bound = (1 << 127) - 1 if name == "carry_long" else -(1 << 127)
+    set_market(state, PERP, replace(series, **{name: bound}))
+    assert run_both(state, Socialise(target))[0] == Fault.OUT_OF_RANGE
+
+
 def test_process_socialise__fund_can_fill_the_hole__solvent():
     """Else an account could be filled up for ever, and keep what it wins."""
     state = build_trouble(Trouble(equity=-300_000))

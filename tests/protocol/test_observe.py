@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from math import isqrt
+from random import Random
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from deltaroll.protocol.types import (
     Underlying,
 )
 from tests.protocol.markets import (
+    COMMITTEE,
     DAY_0,
     GRID,
     INDEX,
@@ -367,6 +369,28 @@ def test_twins__observation__are_one(
     assert encoding == encode_underlying(after)
 
 
+def test_twins__multiplier_of_any_volatility__is_one() -> None:
+    rng = Random(7)
+    params = replace(
+        PARAMS,
+        vol_reference=0,
+        vol_slope=100 * PPM,
+        multiplier_min=0,
+        multiplier_max=(1 << 32) - 1,
+        multiplier_step=(1 << 32) - 1,
+    )
+    time = START + 3_600
+    for _ in range(300):
+        variance = rng.getrandbits(rng.randrange(1, 45))
+        underlying = make_underlying(params=params, variance=variance)
+        _, multiplier, *_ = harness().call(
+            "observe", encode_underlying(underlying), PRICE, time, time, 0, 0
+        )
+        known = replace(EMPTY_GLOBALS, clock=Timestamp(time))
+        found = compute_multiplier_after(underlying, variance, Timestamp(time), known)
+        assert multiplier == found
+
+
 @st.composite
 def observes(draw: st.DrawFn) -> Observe:
     """Observations of a chunk near START, most of them usable."""
@@ -403,6 +427,18 @@ def test_process_observe__quorum__moves_the_index() -> None:
     leaf = state.markets[INDEX]
     assert isinstance(leaf, Underlying)
     assert (leaf.index, leaf.observed_at) == (PRICE + 1, START + 7)
+
+
+@pytest.mark.parametrize("missing", ["committee", "underlying"])
+def test_process_observe__leaf_that_is_not_there__unknown_market(missing: str) -> None:
+    full = make_state(START + 10)
+    state = State()
+    state.globals = full.globals
+    kept = INDEX if missing == "committee" else COMMITTEE
+    set_market(state, kept, full.markets[kept])
+    entries = tuple(Observation(n, PRICE, Timestamp(START + 5)) for n in range(3))
+    fault = run_both(state, process_observe, "runObserve", Observe(INDEX, entries))
+    assert fault == Fault.UNKNOWN_MARKET
 
 
 def test_process_observe__too_few__quorum() -> None:

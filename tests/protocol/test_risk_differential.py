@@ -380,8 +380,49 @@ def test_compute_margin__presets__twins_agree(grid, per_expiry):
     mark_all(state)
     account = build_holder(state, per_expiry)
     assert compare_margins(state, account) == Fault.NONE
-    with_perpetual = replace(account, positions=(Position(PERPETUAL, -7, 3), *account.positions))
-    assert compare_margins(state, with_perpetual) == Fault.NONE
+    for lots in (-7, 1):
+        positions = (Position(PERPETUAL, lots, 3), *account.positions)
+        assert compare_margins(state, replace(account, positions=positions)) == Fault.NONE
+
+
+@pytest.mark.parametrize("per_expiry", [3, 4, 8])
+def test_compute_margin__options_of_expiries_in_turns__twins_agree(per_expiry):
+    state = build_markets(PMRM_2, 3, 4)
+    first, *_, last = (market for market, leaf in state.markets.items() if isinstance(leaf, Expiry))
+    for market, leaf in list(state.markets.items()):
+        # Governance may list an expiry's options behind those of another.
+        if isinstance(leaf, Series) and leaf.expiry == last and market % 4 < 2:
+            set_market(state, market, replace(leaf, expiry=first))
+    mark_all(state)
+    account = build_holder(state, per_expiry)
+    assert compare_margins(state, account) == Fault.NONE
+
+
+@pytest.mark.parametrize("kinds", [(a, b) for a in SeriesKind for b in SeriesKind])
+def test_process_mark__neighbours_of_one_strike__only_call_and_put_are_a_pair(kinds):
+    state = build_markets(PMRM_2, 1, 1)
+    for market, kind in enumerate(kinds, EXPIRIES + 1):
+        leaf = state.markets[MarketId(market)]
+        assert isinstance(leaf, Series)
+        set_market(state, MarketId(market), replace(leaf, kind=kind))
+    for number in range(4):
+        compare_marks(Random(number), state)
+
+
+@pytest.mark.parametrize("clock", [-1, 0, 1])
+@pytest.mark.parametrize("observed", [-1, 0, 1])
+@pytest.mark.parametrize("surfaced", [-2, -1])
+def test_compute_margin__around_an_expiry__twins_agree(clock, observed, surfaced):
+    state = build_markets(PMRM_2, 1, 1)
+    mark_all(state)
+    underlying, expiry = state.markets[UNDERLYING], state.markets[MarketId(EXPIRIES)]
+    assert isinstance(underlying, Underlying)
+    assert isinstance(expiry, Expiry)
+    state.globals = replace(state.globals, clock=Timestamp(expiry.time + clock))
+    observed_at, surfaced_at = (Timestamp(expiry.time + after) for after in (observed, surfaced))
+    set_market(state, UNDERLYING, replace(underlying, observed_at=observed_at))
+    set_market(state, MarketId(EXPIRIES), replace(expiry, surfaced_at=surfaced_at))
+    compare_margins(state, build_holder(state, 2))
 
 
 def request_of(fixed: int, variable: int, remaining: int, strike: int, expiry: Expiry, grid: Grid):

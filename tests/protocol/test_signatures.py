@@ -15,7 +15,14 @@ from deltaroll.protocol.eip712 import compute_digest, compute_domain_separator
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.signatures import Role, compute_bad_signature, compute_requests
-from deltaroll.protocol.state import State, compute_state_root, reset_meter, set_account, set_market
+from deltaroll.protocol.state import (
+    Meter,
+    State,
+    compute_state_root,
+    reset_meter,
+    set_account,
+    set_market,
+)
 from deltaroll.protocol.types import (
     Account,
     AccountId,
@@ -37,8 +44,8 @@ from deltaroll.protocol.types import (
     Underlying,
     UnderlyingParams,
 )
-from deltaroll.protocol.witness import encode_signature_witness
-from tests.protocol.evm import Contract
+from deltaroll.protocol.witness import encode_signature_witness, encode_witness
+from tests.protocol.evm import Contract, RevertError
 
 
 def address_of(key: PrivateKey) -> Address:
@@ -91,10 +98,15 @@ def build(*, has_expiry: bool = True, has_committee: bool = True, members: int =
 
 def verify(state: State, data: bytes, signatures: bytes, position: int) -> Fault:
     """What the proof says of one signature."""
+    witness = encode_signature_witness(state, data, position)
+    return ask(state, data, signatures, position, witness)
+
+
+def ask(state: State, data: bytes, signatures: bytes, position: int, witness: bytes) -> Fault:
+    """What the contract says."""
     root = compute_state_root(state)
     nobody = "0x" + "00" * 20
     place = (root, root, DOMAIN, nobody, 0, 0, 0, 0, False, False)
-    witness = encode_signature_witness(state, data, position)
     return Fault(verifier().call("verifySignature", place, data, signatures, position, witness))
 
 
@@ -187,3 +199,28 @@ def test_validate_signatures__transactions_that_anyone_may_make__require_none() 
         section = (signatures + signatures)[: 64 * length]
         assert verify(build(), data, section, 0) == Fault.SIGNATURE_COUNT
         assert compute_bad_signature(build(), data, section, DOMAIN) == (Fault.SIGNATURE_COUNT, 0)
+
+
+@pytest.mark.parametrize("section", [b"", bytes(64), bytes(128)])
+def test_verify_signature__data_that_does_not_decode__proves_nothing(section: bytes) -> None:
+    """It may be posted with any signatures: another proof shows what is wrong with it."""
+    state = build()
+    data = encode_chunk(CLOCK, (a_surface(0b1),))
+    for broken in (data[:5], data[:-1], data + b"\x00"):
+        with pytest.raises(RevertError) as problem:
+            ask(state, broken, section, 0, encode_witness(state, Meter()))
+        assert problem.value.name == "SignatureVerifier_BadData"
+
+
+@pytest.mark.parametrize(
+    "signature", [bytes(64), bytes(31) + b"\x05" + bytes(31) + b"\x01"], ids=["zero", "no point"]
+)
+def test_validate_signature__account_of_nobody__no_signature_is_good(signature: bytes) -> None:
+    """What recovers no key recovers address 0, which owns the insurance fund's account."""
+    state = build()
+    nobody = Address(bytes(20))
+    set_account(state, AccountId(0), Account(nobody, nobody, CLOCK, 0, 0, 0, Timestamp(0), ()))
+    compute_state_root(state)
+    reset_meter(state)
+    liquidate = Liquidate(AccountId(0), ACCOUNT, 1_000_000, 0, 1)
+    assert judge(state, (liquidate,), signature) == [Fault.BAD_SIGNATURE]

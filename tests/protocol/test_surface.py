@@ -209,8 +209,11 @@ def put_on(surface: Surface, **changes: Any) -> Expiry:
 
 
 def find_fault(surface: Surface, **changes: Any) -> Fault:
-    """What validation says of a surface of an option expiry."""
-    return attempt(lambda: validate_surface(make_expiry(**changes), surface))
+    """What validation says of a surface of an option expiry, on both twins."""
+    expiry = make_expiry(**changes)
+    fault = attempt(lambda: validate_surface(expiry, surface))
+    assert harness().call("checkSurface", encode_expiry(expiry), plain(surface)) == fault
+    return fault
 
 
 def compute_exactly(surface: Surface, moneyness: int) -> int:

@@ -390,6 +390,21 @@ def test_compute_state_root__any_operations__as_on_the_whole_state(
     assert meter[:6] == (weight.gas, weight.witness, *counts)
 
 
+@pytest.mark.parametrize("cash", [(1 << 127) - 2, (1 << 127) - 1, 1 << 127])
+def test_validate_account__cash_at_its_edge__same_in_both_twins(cash: int) -> None:
+    state = small_state()
+    # A leaf holds no more than the edge: the step past it is in the operation.
+    account = replace(state.accounts[AccountId(1)], cash=cash - 1)
+    wanted = [Operation(Act.GET_ACCOUNT, 1), Operation(Act.SET_ACCOUNT, 1, 1, account)]
+    done = run(state, wanted)
+    faults, fault, root, _ = harness().call(
+        "run", done.witness, done.root_before, [operation.plain() for operation in wanted]
+    )
+    assert [Fault(number) for number in faults] == done.faults
+    assert (Fault(fault), root) == (Fault.NONE, done.root_after)
+    assert done.faults[1] == (Fault.OUT_OF_RANGE if cash == 1 << 127 else Fault.NONE)
+
+
 def tree_leaf(state: State, tree: int, place: int) -> bytes:
     """The leaf hash that a state has in a tree of the harness' `Opened`."""
     if tree == 0:
@@ -606,6 +621,18 @@ def test_decode_witness__basis_scenario_that_a_grid_has_not__reverts(place: int)
     at = done.witness.index(b"\x00\x05\x00\xc1\x52") + 4 + place
     assert done.witness[at] == 0
     forged = done.witness[:at] + b"\x01" + done.witness[at + 1 :]
+    with pytest.raises(RevertError, match="Witness_BadLeaf"):
+        harness().call("open", forged, done.root_before)
+
+
+@pytest.mark.parametrize(("place", "value"), [(1, 3), (1, 255), (2, 4), (2, 255)])
+def test_decode_witness__kind_or_status_that_no_series_has__reverts(place: int, value: int) -> None:
+    # A transition compares it before the leaf is shown to be real.
+    done = run(small_state(), [Operation(Act.TOUCH_MARKET, 5, 0, GRID)])
+    leaf = bytearray((0x4D,)) + bytes(83)
+    leaf[place] = value
+    market = b"\x00\x05" + len(leaf).to_bytes(2, "big") + bytes(leaf) + b"\x00\x00"
+    forged = done.witness[: GLOBALS_BYTES + 2 + 2] + b"\x00\x01" + market
     with pytest.raises(RevertError, match="Witness_BadLeaf"):
         harness().call("open", forged, done.root_before)
 
