@@ -23,6 +23,8 @@ def base(accounts: Sequence[Any]) -> Base:
 def started(base: Base) -> Iterator[Chain]:
     chain = Chain(base.provider.chain_id)
     assert chain("anvil_loadState", base.state)
+    # The node's own clock may be ahead of the block that it has loaded: this one has caught up.
+    chain("evm_mine")
     yield chain
     chain.close()
 

@@ -227,7 +227,7 @@ AT_ADMISSION: dict[str, tuple[Draft, str]] = {
     ),
     "high s": (
         lambda desk: with_high_s(desk.order()),
-        r"signature: by 0x0{40}, which may not trade for account 2",
+        r"signature: it proves nothing",
     ),
     "signature of 65 bytes": (
         lambda desk: changed(desk.order(), signature=desk.order()["signature"] + "1b"),

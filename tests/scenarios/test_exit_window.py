@@ -37,7 +37,14 @@ from deltaroll.protocol.leaf import decode_params
 from deltaroll.protocol.types import Address, Committee, Series, SeriesStatus, Underlying
 from scripts.govern import cli
 from tests.contracts.governance import LEAST, NET, Bounds
-from tests.contracts.support import SUCCESS, create_address, now, outcome, set_time
+from tests.contracts.support import (
+    SUCCESS,
+    create_address,
+    isolated,
+    now,
+    outcome,
+    set_time,
+)
 
 DAY, HOUR = 86_400, 3_600
 FORCED, PROPOSER, WINDOW = 12 * HOUR, 12 * HOUR, 7 * DAY
@@ -124,10 +131,11 @@ def replace_contracts(registry: Registry, without: str) -> Registry:
 
 @pytest.fixture
 def stage(cast: Cast, tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(cast, tmp_path / "sequencer.sqlite")
-    stage.run(cast.operator)
-    yield stage
-    stage.store.close()
+    with isolated():
+        stage = Stage(cast, tmp_path / "sequencer.sqlite")
+        stage.run(cast.operator)
+        yield stage
+        stage.store.close()
 
 
 # The committee is to be replaced by the governor's friends, who could name any price.
