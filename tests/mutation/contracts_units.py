@@ -26,7 +26,7 @@ FILES = tuple(
     TESTS / f"test_{name}.py"
     for name in (
         *("black76_differential", "codec", "configure", "eip712", "expiry", "fill", "force_close"),
-        "forced",
+        *("forced", "overweight"),
         *("funding", "leaf", "liquidation", "listing", "margin", "money", "observe", "realise"),
         *("risk_differential", "signatures", "surface", "transition_forgeries", "tree"),
         *("vectors", "witness"),
