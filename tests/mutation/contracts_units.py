@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pyrevm import EVM, CfgEnv, Env
@@ -41,31 +41,39 @@ class PricedEvm:
     """An EVM that takes any code, and calls it at the price that its class holds."""
 
     price = 0
-    started: list[PricedEvm] = []  # noqa: RUF012 - of all of them, in a process of their own
+    met: ClassVar[set[int]] = set()
+    """Mutants that calls at the price of COVER have met, in any of these EVMs."""
+    has_reverted = False
+    """Whether one of those calls has reverted, which leaves no traces."""
 
     def __init__(self) -> None:
         self._evm = EVM(env=Env(cfg=CfgEnv(limit_contract_code_size=1 << 24)))
         self._evm.set_balance(CALLER, 1 << 200)
-        PricedEvm.started.append(self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._evm, name)
 
     def message_call(self, caller: str, to: str, *, calldata: bytes, gas: int) -> bytes:
         """Call a contract with a mutant on."""
-        price = PricedEvm.price
-        if price == COVER and gas == GAS:
-            gas = ENOUGH_GAS
+        if PricedEvm.price == COVER:
+            return self._cover(caller, to, calldata, ENOUGH_GAS if gas == GAS else gas)
         output: bytes = self._evm.message_call(
-            caller, to, calldata=calldata, gas=gas, gas_price=price
+            caller, to, calldata=calldata, gas=gas, gas_price=PricedEvm.price
         )
         return output
 
-    @classmethod
-    def touched(cls) -> set[int]:
-        """Return the mutants that were met since these EVMs were started."""
-        addresses = (int(name, 16) for item in cls.started for name in item._evm.journal_state)
-        return {address - MARK for address in addresses if MARK < address < MARK + (1 << 32)}
+    def _cover(self, caller: str, to: str, data: bytes, gas: int) -> bytes:
+        try:
+            output: bytes = self._evm.message_call(
+                caller, to, calldata=data, gas=gas, gas_price=COVER
+            )
+        except RuntimeError:
+            PricedEvm.has_reverted = True
+            raise
+        # The next call begins another journal.
+        addresses = (int(name, 16) for name in self._evm.journal_state)
+        PricedEvm.met |= {at - MARK for at in addresses if MARK < at < MARK + (1 << 32)}
+        return output
 
 
 @contextmanager
@@ -98,8 +106,8 @@ class ContractProbe:
         return sorted(FILES, key=lambda path: not path.stem.startswith(own))
 
     def marks_of(self, mutant: Mutant) -> frozenset[Mark]:
-        """Return the mutant itself."""
-        return frozenset((("", mutant.number),))
+        """Return the mutant itself, and what may hide it: a call of its own tests that reverts."""
+        return frozenset((("", mutant.number), (mutant.source.lower(), 0)))
 
     def trace(self, item: pytest.Item) -> frozenset[Mark]:
         """Return the mutants that a test meets; nothing when it fails without one."""
@@ -108,7 +116,11 @@ class ContractProbe:
         # What has been deployed stays; tests draw the same examples again.
         PricedEvm.price = COVER
         fails(item)
-        return frozenset(("", number) for number in PricedEvm.touched())
+        marks = {("", number) for number in PricedEvm.met}
+        if PricedEvm.has_reverted:
+            module = item.path.stem.removeprefix("test_").removesuffix("_differential")
+            marks.add((module, 0))
+        return frozenset(marks)
 
     def fingerprint(self, path: Path) -> str:
         """Return a hash of the compiled code and the tests."""

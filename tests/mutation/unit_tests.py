@@ -231,7 +231,7 @@ def find_unnoticed(
     phases = (Phase.explicit, Phase.generate)
     settings.register_profile(PROFILE, phases=phases, database=None, deadline=None)
     arguments: Sequence[str] = (
-        *("-q", "-s", "--no-header", "--no-summary"),
+        *("-q", "-s", "--no-header", "--no-summary", "--disable-warnings"),
         *("--hypothesis-seed=1", f"--hypothesis-profile={PROFILE}"),
         *("-p", "no:cacheprovider", "-p", "no:ape_test"),
         *paths,

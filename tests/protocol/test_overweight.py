@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
+import pytest
+
 from deltaroll.protocol.codec import encode_chunk
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak
@@ -14,10 +16,11 @@ from tests.protocol.strategies import Case
 from tests.protocol.verifiers import Tally, compare
 
 
-def test_process_sweep__heavier_than_what_is_left_of_a_chunk__overweight() -> None:
-    scene = create_scene(14, 64, 64, expiries=1, settled=True)
+@pytest.mark.parametrize("positions", [64, 61, 58, 53, 47])
+def test_process_sweep__heavier_than_what_is_left_of_a_chunk__overweight(positions: int) -> None:
+    scene = create_scene(24, positions, 64, expiries=1, settled=True)
     state = scene.state
-    transactions = materialise(scene, islice(sweep(scene), 14))
+    transactions = materialise(scene, islice(sweep(scene), 24))
     legal = count_legal(scene, transactions)
     assert 1 < legal < len(transactions)
     for count, fault in ((legal, Fault.NONE), (legal + 1, Fault.OVERWEIGHT)):
