@@ -18,9 +18,9 @@ export NO_COLOR := 1
 
 TESTS ?= tests
 ARGS ?=
-# Both cores for all tests; files stay together, since their chain and their rollup are dear.
+# What plays with the clock of its chain gets one that nobody else has used.
 ALONE := tests/faults tests/adversary/test_machine.py
-SPREAD := $(if $(filter tests,$(TESTS)),-n 2 --dist loadfile $(addprefix --ignore=,$(ALONE)))
+APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore=,$(ALONE)))
 N ?= 10000
 SEED ?= 1
 SCALE ?= 10
@@ -57,9 +57,8 @@ test: $(STAMP) ## Run the tests (TESTS=path, ARGS=pytest arguments)
 	@echo "Compiling the contracts"
 	@$(RUN) tools.build
 	@echo "Running pytest over $(TESTS)"
-	@$(RUN) pytest $(TESTS) $(SPREAD) $(ARGS)
-	@# What plays with the clock of its chain gets one that nobody else has used.
-	@$(if $(SPREAD),$(RUN) pytest $(ALONE) $(ARGS))
+	@$(RUN) pytest $(TESTS) $(APART) $(ARGS)
+	@$(if $(APART),$(RUN) pytest $(ALONE) $(ARGS))
 
 lint: $(STAMP) ## Check style, types and the project's own rules
 	@$(MAKE) --keep-going lint-style lint-types lint-protocol lint-solidity
