@@ -3,7 +3,8 @@
 `python -m tests.mutation.run` plants the samples of `SAMPLES` and writes the totals to
 `results.toml`; with `--n N` and `--seed S` it plants N of each side instead (0: all). Whoever
 survives has to be in `survivors.toml`: with the reason why nobody could notice, or among the open
-ones, which a test should notice and none of those asked does. Others are printed and written to `build/mutants.json`; exit code 1 when there are any.
+ones, which a test should notice and none of those asked does. Others are printed and written to
+`build/mutants.json`; exit code 1 when there are any.
 """
 
 from __future__ import annotations
