@@ -640,8 +640,12 @@ def test_decode_witness__basis_scenario_that_a_grid_has_not__reverts(place: int)
         harness().call("open", forged, done.root_before)
 
 
-@pytest.mark.parametrize(("place", "value"), [(1, 3), (1, 255), (2, 4), (2, 255)])
-def test_decode_witness__kind_or_status_that_no_series_has__reverts(place: int, value: int) -> None:
+@pytest.mark.parametrize(
+    ("place", "value"), [(0, 0), (0, 0x41), (0, 0xFF), (1, 3), (1, 255), (2, 4), (2, 255)]
+)
+def test_decode_witness__tag_kind_or_status_that_there_is_not__reverts(
+    place: int, value: int
+) -> None:
     # A transition compares it before the leaf is shown to be real.
     done = run(small_state(), [Operation(Act.TOUCH_MARKET, 5, 0, GRID)])
     series = create_series(SeriesKind.PERPETUAL, SeriesStatus.ACTIVE, MarketId(1), MarketId(0), 0)
