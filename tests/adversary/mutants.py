@@ -1,7 +1,7 @@
 """Mutants of both implementations: those that have been noticed must go on being noticed.
 
 Some of the sample that `make mutants` plants. Wrongly accepted is a mutant that survives and is not
-explained in `tests/mutation/survivors.toml`.
+in `tests/mutation/survivors.toml`.
 """
 
 from __future__ import annotations

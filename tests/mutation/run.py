@@ -2,8 +2,9 @@
 
 `python -m tests.mutation.run` plants the samples of `SAMPLES` and writes the totals to
 `results.toml`; with `--n N` and `--seed S` it plants N of each side instead (0: all). Whoever
-survives has to be in `survivors.toml`, with the reason why nobody could notice. Others are printed
-and written to `build/mutants.json`; exit code 1 when there are any.
+survives has to be in `survivors.toml`: with the reason why nobody could notice, or among the open
+ones, which a test should notice and none of those asked does. Others are printed and written to
+`build/mutants.json`; exit code 1 when there are any.
 """
 
 from __future__ import annotations
@@ -50,20 +51,20 @@ class Result:
     explained: Counter[str]
     """Of those that survived."""
     open: Counter[str]
-    """The other survivors."""
+    """Of those that survived and are listed as open."""
     new: list[str]
-    """Their keys."""
+    """Keys of the survivors that are not listed."""
 
     def describe(self) -> str:
         """Return the totals in words."""
         planted, explained, left = (
             counter.total() for counter in (self.planted, self.explained, self.open)
         )
-        killed = planted - explained - left
+        killed = planted - explained - left - len(self.new)
         share = 100 * killed / max(1, planted)
         return (
             f"{planted:,} mutants, {killed:,} killed ({share:.1f} %), "
-            f"{explained:,} explained, {left:,} open"
+            f"{explained:,} explained, {left:,} open, {len(self.new):,} not listed"
         )
 
 
@@ -73,16 +74,21 @@ def read_explained(side: str) -> frozenset[str]:
     return frozenset(key for group in groups for key in group["mutants"])
 
 
+def read_open(side: str) -> frozenset[str]:
+    """Return the keys of the mutants that are known to survive without a reason."""
+    return frozenset(tomllib.loads(LISTED.read_text(encoding="utf-8"))[side]["open"])
+
+
 def tell(side: str, planted: Counter[str], survivors: Sequence[tuple[str, str]]) -> Result:
     """Return what came of mutants, of which these survived: module and key."""
-    explained = read_explained(side)
+    explained, known = read_explained(side), read_open(side)
     left = [item for item in survivors if item[1] not in explained]
     return Result(
         side,
         planted,
         Counter(module for module, key in survivors if key in explained),
-        Counter(module for module, _ in left),
-        [key for _, key in left],
+        Counter(module for module, key in left if key in known),
+        [key for _, key in left if key not in known],
     )
 
 

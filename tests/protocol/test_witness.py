@@ -15,6 +15,7 @@ from deltaroll.protocol.constants import SLOT_DEPTH, TWAP_DAYS
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import GLOBALS_BYTES, encode_account, encode_market, encode_slot
+from deltaroll.protocol.listing import create_series
 from deltaroll.protocol.state import (
     State,
     compute_state_root,
@@ -405,6 +406,20 @@ def test_validate_account__cash_at_its_edge__same_in_both_twins(cash: int) -> No
     assert done.faults[1] == (Fault.OUT_OF_RANGE if cash == 1 << 127 else Fault.NONE)
 
 
+def test_compute_state_root__slot_alone_changes__leaf_of_its_account_follows() -> None:
+    state = small_state()
+    slot = replace(state.slots[AccountId(1)][SlotId(4)], filled=3)
+    wanted = [
+        Operation(Act.GET_ACCOUNT, 1),
+        Operation(Act.GET_SLOT, 1, 4),
+        Operation(Act.SET_SLOT, 1, 4, slot),
+    ]
+    done = run(state, wanted)
+    plain = [operation.plain() for operation in wanted]
+    _, fault, root, _ = harness().call("run", done.witness, done.root_before, plain)
+    assert (Fault(fault), root) == (Fault.NONE, done.root_after)
+
+
 def tree_leaf(state: State, tree: int, place: int) -> bytes:
     """The leaf hash that a state has in a tree of the harness' `Opened`."""
     if tree == 0:
@@ -625,11 +640,16 @@ def test_decode_witness__basis_scenario_that_a_grid_has_not__reverts(place: int)
         harness().call("open", forged, done.root_before)
 
 
-@pytest.mark.parametrize(("place", "value"), [(1, 3), (1, 255), (2, 4), (2, 255)])
-def test_decode_witness__kind_or_status_that_no_series_has__reverts(place: int, value: int) -> None:
+@pytest.mark.parametrize(
+    ("place", "value"), [(0, 0), (0, 0x41), (0, 0xFF), (1, 3), (1, 255), (2, 4), (2, 255)]
+)
+def test_decode_witness__tag_kind_or_status_that_there_is_not__reverts(
+    place: int, value: int
+) -> None:
     # A transition compares it before the leaf is shown to be real.
     done = run(small_state(), [Operation(Act.TOUCH_MARKET, 5, 0, GRID)])
-    leaf = bytearray((0x4D,)) + bytes(83)
+    series = create_series(SeriesKind.PERPETUAL, SeriesStatus.ACTIVE, MarketId(1), MarketId(0), 0)
+    leaf = bytearray(encode_market(series))
     leaf[place] = value
     market = b"\x00\x05" + len(leaf).to_bytes(2, "big") + bytes(leaf) + b"\x00\x00"
     forged = done.witness[: GLOBALS_BYTES + 2 + 2] + b"\x00\x01" + market
