@@ -49,8 +49,8 @@ sizes: $(STAMP) ## Compile and list the contracts by deployed size
 	@$(RUN) tools.build --sizes
 
 demo: $(STAMP) ## Run the whole rollup on a local chain
-	@# Where Ape has compiled before, find out what of that is outdated.
-	@test ! -f .build/__local__.json || $(RUN) tools.build
+	@echo "Compiling the contracts"
+	@$(RUN) tools.build
 	@.venv/bin/ape run demo --network ethereum:local:foundry
 
 test: $(STAMP) ## Run the tests (TESTS=path, ARGS=pytest arguments)

@@ -1,8 +1,11 @@
-"""Keep Ape's own compile cache honest.
+"""Fill Ape's compile cache from the fast compiler's artifacts.
 
-Ape compiles a source again when its own text changes, but neither when a file that it imports does
-nor when a compiler setting does: after a change in a library it would go on deploying the old code.
-`make compile`, `make test` and `make demo` drop what is outdated; Ape then compiles just that.
+Ape on its own compiles everything in one run on one core, which takes minutes, and what the
+optimiser of `viaIR` makes of a contract depends on what else is in the run. It also compiles a
+source again only when that source's own text changes: neither a changed import nor a changed
+setting is noticed. So `make compile`, `make test` and `make demo` compile with `tools.compile` and
+put the result where Ape looks for it. What Ape deploys is then, to the byte, what the tests execute
+in process, what the gas record was measured on and what the verification input describes.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.compile import Artifact, Json
+from tools.compile import Artifact, Json, Project, write_whole
+
+CACHE = Path(".build") / "__local__.json"
+"""Where Ape keeps the manifest of the project itself (EIP-2678), from the repository's folder."""
 
 METADATA_HASH = re.compile(rb"(?<=\xa2\x64ipfs\x58\x22).{34}", re.DOTALL)
 """Hash over sources and settings at the end of a contract's code.
 
-ape-solidity names only the remappings that the sources of one run use, so this hash depends on what
-else had changed since the last run. The code before it does not.
+ape-solidity names only the remappings that the sources of one run use, so this hash depends on the
+compiler's input and not on what it does. The code before it does not.
 """
 
 
@@ -27,18 +33,32 @@ def strip_metadata(code: bytes) -> bytes:
     return METADATA_HASH.sub(bytes(34), code)
 
 
-def is_current(entry: Json, artifact: Artifact) -> bool:
-    """Whether Ape has the same contract as the fast compiler."""
-    code = bytes.fromhex(entry["deploymentBytecode"].get("bytecode", "").removeprefix("0x"))
-    return (
-        entry["sourceId"] == artifact.source
-        and strip_metadata(code) == strip_metadata(artifact.bytecode)
-        and _shape(entry["abi"]) == _shape(artifact.abi)
-    )
+def make_manifest(project: Project, artifacts: Mapping[str, Artifact]) -> Json:
+    """Return the manifest that Ape would keep after compiling.
+
+    Parameters
+    ----------
+    project
+        The project, for the text of its sources.
+    artifacts
+        What the fast compiler made of these sources.
+
+    Returns
+    -------
+    Json
+        EthPM manifest, version 3.
+    """
+    texts = {source: project.locate(source).read_text("utf-8") for source in project.entries()}
+    return {
+        "compilers": [],
+        "contractTypes": {name: _make_type(artifacts[name]) for name in artifacts},
+        "manifest": "ethpm/3",
+        "sources": {source: {"content": text, "urls": []} for source, text in texts.items()},
+    }
 
 
-def drop_outdated(root: Path, artifacts: Mapping[str, Artifact]) -> list[str]:
-    """Remove contracts that are not what the sources say from Ape's cache.
+def fill_cache(root: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Make Ape's cache say what the artifacts say.
 
     Parameters
     ----------
@@ -46,41 +66,17 @@ def drop_outdated(root: Path, artifacts: Mapping[str, Artifact]) -> list[str]:
         The repository's folder.
     artifacts
         What the fast compiler made of the sources now.
-
-    Returns
-    -------
-    list[str]
-        Names of the contracts that Ape will compile again, or forget.
     """
-    path = root / ".build" / "__local__.json"
-    if not path.is_file():
-        return []
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    entries: dict[str, Json] = manifest.get("contractTypes") or {}
-    outdated = [
-        name
-        for name, entry in entries.items()
-        if name not in artifacts or not is_current(entry, artifacts[name])
-    ]
-    # Ape looks for a source's contracts as a whole: one that is left would hide the others.
-    sources = {entries[name]["sourceId"] for name in outdated}
-    kept = {name: entry for name, entry in entries.items() if entry["sourceId"] not in sources}
-    if outdated:
-        manifest["contractTypes"] = kept
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(manifest), encoding="utf-8")
-        temporary.replace(path)
-    return sorted(outdated)
+    path = root / CACHE
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, json.dumps(make_manifest(Project(root), artifacts)))
 
 
-def _shape(items: list[Json]) -> list[tuple[str, ...]]:
-    """What matters of an ABI, whoever wrote it: kinds, names and types."""
-    return sorted(
-        (
-            item.get("name") or "",
-            item["type"],
-            item.get("stateMutability") or "",
-            *(str(_shape(item.get(part) or [])) for part in ("inputs", "outputs", "components")),
-        )
-        for item in items
-    )
+def _make_type(artifact: Artifact) -> Json:
+    return {
+        "abi": artifact.abi,
+        "contractName": artifact.name,
+        "deploymentBytecode": {"bytecode": "0x" + artifact.bytecode.hex()},
+        "runtimeBytecode": {"bytecode": "0x" + artifact.deployed_bytecode.hex()},
+        "sourceId": artifact.source,
+    }

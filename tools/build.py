@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-from tools.ape_cache import drop_outdated
+from tools.ape_cache import fill_cache
 from tools.compile import ROOT, Artifact, CompileError, compile_contracts
 
 CODE_SIZE_LIMIT = 24_576
@@ -34,12 +34,10 @@ def main() -> int:
     except CompileError as error:
         print(error, file=sys.stderr)
         return 1
-    outdated = drop_outdated(ROOT, artifacts)
+    fill_cache(ROOT, artifacts)
     if arguments.sizes:
         print_sizes(artifacts.values())
     print(f"{len(artifacts)} contracts in build/contracts ({time.monotonic() - started:.1f} s)")
-    if outdated:
-        print(f"Ape will compile again: {', '.join(outdated)}")
     return 0
 
 

@@ -227,9 +227,9 @@ class Cache:
         for artifact in artifacts.values():
             names[artifact.source].append(artifact.name)
             text = json.dumps(artifact.to_json(), indent=1)
-            _write(self._folder / f"{artifact.name}.json", text)
+            write_whole(self._folder / f"{artifact.name}.json", text)
         index = {source: {"key": keys[source], "names": names[source]} for source in keys}
-        _write(self._index_path, json.dumps(index, indent=1))
+        write_whole(self._index_path, json.dumps(index, indent=1))
         for path in self._folder.glob("[!.]*.json"):
             if path.stem not in artifacts:
                 path.unlink()
@@ -362,7 +362,7 @@ def get_path() -> str:
     return os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)])
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Replace a file in one step: a reader never sees half of it."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")

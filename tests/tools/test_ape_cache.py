@@ -1,70 +1,71 @@
-"""Ape's cache keeps what is current and loses what is not."""
+"""Ape deploys what the fast compiler made, and compiles nothing again."""
 
 import json
 from pathlib import Path
 
-from tools.ape_cache import drop_outdated
-from tools.compile import Artifact, Json
+import pytest
+from ape import compilers, project
 
-METADATA = bytes.fromhex("a264697066735822")
+from tools.ape_cache import fill_cache, strip_metadata
+from tools.compile import ROOT, Artifact, Json, Project, compile_contracts
 
-
-def artifact(name: str, code: bytes, source: str = "contracts/A.sol") -> Artifact:
-    return Artifact(name=name, source=source, abi=[], bytecode=code, deployed_bytecode=b"")
-
-
-def entry(name: str, code: bytes, source: str = "contracts/A.sol", abi: object = ()) -> Json:
-    deployment = {"bytecode": "0x" + code.hex()}
-    return {"contractName": name, "sourceId": source, "abi": abi, "deploymentBytecode": deployment}
+SETTINGS = """
+solidity: {version: 0.8.37, evm_version: cancun, optimize: true, via_ir: true}
+dependencies: []
+"""
 
 
-def write_cache(root: Path, *entries: Json) -> None:
-    path = root / ".build" / "__local__.json"
-    path.parent.mkdir()
-    types = {item["contractName"]: item for item in entries}
-    path.write_text(json.dumps({"contractTypes": types, "sources": {}}), encoding="utf-8")
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "ape-config.yaml").write_text(SETTINGS, encoding="utf-8")
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "A.sol").write_text("contract A {}\n", encoding="utf-8")
+    return tmp_path
 
 
-def cached(root: Path) -> set[str]:
+def read(root: Path) -> Json:
     text = (root / ".build" / "__local__.json").read_text(encoding="utf-8")
-    return set(json.loads(text)["contractTypes"])
+    loaded: Json = json.loads(text)
+    return loaded
 
 
-def test_drop__no_cache__nothing(tmp_path: Path) -> None:
-    assert drop_outdated(tmp_path, {"A": artifact("A", b"\x01")}) == []
+def make_artifact(name: str) -> Artifact:
+    return Artifact(name, "contracts/A.sol", [], b"\x01\x02", b"\x02")
 
 
-def test_drop__same_code_but_metadata__kept(tmp_path: Path) -> None:
-    write_cache(tmp_path, entry("A", b"\x60" + METADATA + bytes(34) + b"\x64"))
-    ours = artifact("A", b"\x60" + METADATA + bytes([7]) * 34 + b"\x64")
-    assert drop_outdated(tmp_path, {"A": ours}) == []
-    assert cached(tmp_path) == {"A"}
+def test_fill__no_cache__holds_sources_and_code(root: Path) -> None:
+    fill_cache(root, {"A": make_artifact("A")})
+    manifest = read(root)
+    assert manifest["sources"]["contracts/A.sol"]["content"] == "contract A {}\n"
+    assert manifest["contractTypes"]["A"]["deploymentBytecode"] == {"bytecode": "0x0102"}
+    assert manifest["contractTypes"]["A"]["runtimeBytecode"] == {"bytecode": "0x02"}
 
 
-def test_drop__other_code__dropped_with_its_whole_source(tmp_path: Path) -> None:
-    write_cache(
-        tmp_path,
-        entry("A", b"\x01"),
-        entry("Beside", b"\x02"),
-        entry("Other", b"\x03", "contracts/O.sol"),
-    )
-    ours = {
-        "A": artifact("A", b"\xff"),
-        "Beside": artifact("Beside", b"\x02"),
-        "Other": artifact("Other", b"\x03", "contracts/O.sol"),
-    }
-    assert drop_outdated(tmp_path, ours) == ["A"]
-    assert cached(tmp_path) == {"Other"}
+def test_fill__contract_gone__forgotten(root: Path) -> None:
+    fill_cache(root, {"A": make_artifact("A"), "Gone": make_artifact("Gone")})
+    fill_cache(root, {"A": make_artifact("A")})
+    assert set(read(root)["contractTypes"]) == {"A"}
 
 
-def test_drop__interface_with_other_abi__dropped(tmp_path: Path) -> None:
-    function = {"type": "function", "name": "f", "stateMutability": "view"}
-    write_cache(tmp_path, entry("A", b"", abi=[function | {"inputs": [{"type": "int256"}]}]))
-    ours = Artifact("A", "contracts/A.sol", [function | {"inputs": [{"type": "uint8"}]}], b"", b"")
-    assert drop_outdated(tmp_path, {"A": ours}) == ["A"]
+def test_ape__every_contract__has_the_code_of_the_fast_compiler() -> None:
+    artifacts = compile_contracts()
+    assert artifacts
+    for name, artifact in artifacts.items():
+        contract = project.get_contract(name).contract_type
+        assert contract.source_id == artifact.source
+        bytecode = contract.deployment_bytecode
+        code = str(bytecode.bytecode) if bytecode and bytecode.bytecode else "0x"
+        assert code.removeprefix("0x") == artifact.bytecode.hex(), f"{name}: run make compile"
 
 
-def test_drop__contract_gone__forgotten(tmp_path: Path) -> None:
-    write_cache(tmp_path, entry("Gone", b"\x01"))
-    assert drop_outdated(tmp_path, {}) == ["Gone"]
-    assert cached(tmp_path) == set()
+def test_ape__compiler_asked_for_one_source__makes_the_same_code() -> None:
+    """Both name sources, remappings and settings alike."""
+    artifact = compile_contracts()["MarginVault"]
+    made = {item.name: item for item in compilers.compile(ROOT / artifact.source, project=project)}
+    code = bytes.fromhex(str(made["MarginVault"].deployment_bytecode.bytecode).removeprefix("0x"))
+    assert strip_metadata(code) == strip_metadata(artifact.bytecode)
+
+
+def test_project__sources__are_those_that_ape_compiles() -> None:
+    ours = set(Project(ROOT).entries())
+    assert {source for source in project.sources if source.endswith(".sol")} == ours
