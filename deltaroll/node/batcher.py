@@ -231,11 +231,20 @@ class Batcher:
             return None
 
         def look() -> Posting | None:
+            nonlocal intent
             self.sender.tick(self.follower.poll())
+            if intent is None:
+                intent = self.step()
+            if intent is None:
+                return None
             mined = self.sender.find_mined(intent) if intent.mined_in is not None else None
             if mined is None:
                 return None
             place = self._find_batch(intent)
+            if place is None and mined.content != intent.call.content:
+                # A cancellation was faster than the batch that replaced it.
+                intent = None
+                return None
             if place is None:
                 head = self.follower.head
                 if head is None or head.number < mined.block:

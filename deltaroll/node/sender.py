@@ -41,6 +41,8 @@ CONFIRMATIONS = 64
 SHORTEST_WAIT, LONGEST_WAIT = 0.02, 1.0
 """Seconds between two looks at something that is about to be mined."""
 CANCEL = "cancel"
+REPLACED = "replaced"
+"""What is logged of an attempt that L1 took though another was in its place."""
 CANCEL_GAS = 21_000
 MEMORY = ":memory:"
 
@@ -72,6 +74,9 @@ class Mined:
     block: int
     gas_used: int
     succeeded: bool
+    content: bytes = b""
+    """Of the call that it carries: not the newest one's, where an earlier attempt was faster.
+    Empty when the transaction is not a sender's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class Sender:
                     block,
                     int(receipt["gasUsed"], 16),
                     int(receipt["status"], 16) == 1,
+                    attempt.content,
                 )
             except (KeyError, TypeError, ValueError, MissingBlockError):
                 # Of another branch, or no receipt at all.
@@ -265,9 +271,10 @@ class Sender:
         self._unreported.discard(intent.number)
         self.alarms.set(Alarm.NONCE_TAKEN, mined is None, nonce=intent.nonce, kind=intent.kind)
         if mined is not None:
+            is_current = mined.content == intent.call.content
             log.info(
                 "transaction_mined" if mined.succeeded else "transaction_reverted",
-                kind=intent.kind,
+                kind=intent.kind if is_current else REPLACED,
                 nonce=intent.nonce,
                 hash=mined.hash,
                 gas=mined.gas_used,

@@ -9,6 +9,7 @@ import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,13 +21,14 @@ from deltaroll.node.exits import find_exit
 from deltaroll.node.follower import Follower, LaggingError, ViewPolicy
 from deltaroll.node.journal import Call
 from deltaroll.node.recovery import Obstacle
-from deltaroll.node.sender import SendPolicy
+from deltaroll.node.sender import CANCEL_GAS, SendPolicy
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.types import AccountId, Transfer, Withdraw
 from tests.faults.proxy import (
     COUNT,
     RECEIPT,
     SEND,
+    Forward,
     Hold,
     Lag,
     Proxy,
@@ -656,6 +658,41 @@ def test_f15__mined_batch_is_reorganised_away_and_forgotten__is_sent_again(rig: 
         assert rig.count_batches() == 2
         assert rig.node.sender.open == []
     assert rig.count_batches() == 1
+    rig.check()
+
+
+def test_f15__cancellation_is_faster_than_what_replaces_it__batch_is_sent_with_the_next_nonce(
+    rig: Rig,
+):
+    # | operator | L1 |
+    # |---|---|
+    # | sends a batch, takes it back | has the cancellation in its pool |
+    # | posts: a batch in the place of the cancellation | mines the cancellation just before |
+    # | sees which of them counts, sends the batch anew | mines it |
+    rig.node.pay()
+    rig.node.look()
+    batch = rig.node.sender.find_open("batch")
+    assert batch is not None
+    rig.node.sender.cancel(batch)
+    sent = 0
+
+    def mine_around(method: str, _: list[Any], forward: Forward) -> Any:
+        nonlocal sent
+        sent += method == SEND
+        if method == SEND and sent == 1:
+            rig.chain.mine()
+        try:
+            return forward()
+        finally:
+            if method == SEND and sent > 1:
+                rig.chain.mine()
+
+    rig.proxy.rule = mine_around
+    posting = rig.node.batcher.post()
+    assert posting is not None
+    assert (posting.header.index, sent) == (2, 2)
+    assert posting.receipt.gas_used > CANCEL_GAS
+    rig.proxy.rule = honest
     rig.check()
 
 

@@ -237,7 +237,7 @@ class FakeSender:
 
     def find_mined(self, intent: Intent) -> Mined:
         assert intent.mined_in is not None
-        return Mined(intent.attempts[0].hash, intent.mined_in, 1, True)
+        return Mined(intent.attempts[0].hash, intent.mined_in, 1, True, intent.call.content)
 
     def _get_arguments(self, data: bytes) -> Any:
         return self.l1.calls[int.from_bytes(data, "big") - 1]

@@ -212,7 +212,7 @@ def test_rejoin__others_proposed_meanwhile__accepted_fills_settle_on_their_head(
     assert batcher.post() is None
     lab.sync()
     assert lab.follower.fraud is None
-    assert lab.follower.state_root == compute_state_root(sequencer.state)
+    assert lab.follower.state_root == compute_told_root(lab, sequencer)
     assert [lab.state.accounts[account].positions for account, _ in sides] == held
     assert get_book(sequencer) == book
     assert [leaf.amount for leaf in lab.state.exits[-1:]] == [RICH], "Erin left once"
@@ -393,7 +393,7 @@ def test_queue__flooded_while_the_book_lives__every_accepted_fill_settles(lab: L
         pass
     lab.sync()
     assert lab.follower.fraud is None
-    assert lab.follower.state_root == compute_state_root(sequencer.state)
+    assert lab.follower.state_root == compute_told_root(lab, sequencer)
     assert lab.state.globals.queue_index == bridge.queueCount()
     assert count_lots(lab, ALICE) == before[ALICE] - filled
     assert count_lots(lab, BOB) == before[BOB] + filled
