@@ -18,9 +18,8 @@ export NO_COLOR := 1
 
 TESTS ?= tests
 ARGS ?=
-# What plays with the clock of its chain gets one that nobody else has used.
-ALONE := tests/faults tests/adversary/test_machine.py
-APART := $(if $(filter tests,$(TESTS)),$(addprefix --ignore=,$(ALONE)))
+# All of them on two cores; a part on one, in its order. tests/conftest.py says what stays together.
+WORKERS := $(if $(filter tests,$(TESTS)),-n 2 --dist loadgroup)
 N ?= 10000
 SEED ?= 1
 SCALE ?= 10
@@ -57,8 +56,7 @@ test: $(STAMP) ## Run the tests (TESTS=path, ARGS=pytest arguments)
 	@echo "Compiling the contracts"
 	@$(RUN) tools.build
 	@echo "Running pytest over $(TESTS)"
-	@$(RUN) pytest $(TESTS) $(APART) $(ARGS)
-	@$(if $(APART),$(RUN) pytest $(ALONE) $(ARGS))
+	@$(RUN) pytest $(TESTS) $(WORKERS) $(ARGS)
 
 lint: $(STAMP) ## Check style, types and the project's own rules
 	@$(MAKE) --keep-going lint-style lint-types lint-protocol lint-solidity

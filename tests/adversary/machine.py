@@ -99,7 +99,8 @@ class L1Machine(RuleBasedStateMachine):
             self.world.close()
 
     def finish(self) -> None:
-        """Remove what is left to remove, post on, audit."""
+        """Take the last moves back, remove what is left to remove, post on, audit."""
+        self.reorganise(Random(len(self.world.moves)))
         if self.world.first_lie is not None:
             self.challenge(Random(0))
         self.world.check()

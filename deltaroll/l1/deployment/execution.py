@@ -100,7 +100,8 @@ def execute_at_once(sender: Sender, plan: Plan) -> dict[str, int]:
     nonce = sender.get_nonce()
     for place, each in enumerate(calls):
         raw = sender.sign(each, nonce + place, fees)
-        request(provider, "eth_sendRawTransaction", ["0x" + raw.hex()])
+        # Mined when it answers (EIP-7966): a busy node takes a while, even one that mines at once.
+        request(provider, "eth_sendRawTransactionSync", ["0x" + raw.hex()])
     blocks = {}
     for step in plan.steps:
         block = find_block(provider, plan, step)
