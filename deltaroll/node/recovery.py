@@ -18,6 +18,7 @@ from deltaroll.engine.matching import Execution, RestingOrder, SelfTradePolicy
 from deltaroll.l1.commitments import compute_queue_hash
 from deltaroll.node.admission import Receipt, RejectedError, Terms, Trigger
 from deltaroll.node.batcher import is_stale
+from deltaroll.node.core import Base
 from deltaroll.node.entries import (
     AdoptedChunk,
     CancelAllEntry,
@@ -47,7 +48,8 @@ from deltaroll.node.entries import (
     to_order_entry,
 )
 from deltaroll.node.follower import Derived, Follower, compute_context
-from deltaroll.node.sequencer import Applied, Base, Sequencer
+from deltaroll.node.replay import Applied
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
