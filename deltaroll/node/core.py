@@ -4,8 +4,10 @@ Everything from outside becomes a log entry first; the live state, the book and 
 functions of the log. Callers acknowledge nothing before `flush` has returned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import structlog
 
 from deltaroll.node.admission import Receipt
 from deltaroll.node.entries import (
@@ -21,7 +23,8 @@ from deltaroll.node.entries import (
     encode_entry,
 )
 from deltaroll.node.events import Listener
-from deltaroll.node.machine import Machine, copy_state
+from deltaroll.node.log import Log, SealedChunk, StoreError
+from deltaroll.node.machine import copy_state
 from deltaroll.node.receipts import (
     ReceiptKey,
     SignedReceipt,
@@ -30,12 +33,22 @@ from deltaroll.node.receipts import (
     make_receipt,
     sign_receipts,
 )
-from deltaroll.node.replay import Applied, Replay, compute_parts
-from deltaroll.node.store import SealedChunk, Store, StoreError
+from deltaroll.node.replay import (
+    FOREVER,
+    NOBODY,
+    Applied,
+    Origin,
+    Part,
+    Replay,
+    compute_parts,
+)
+from deltaroll.node.snapshots import Snapshots
 from deltaroll.protocol.eip712 import hash_order
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import Order, Timestamp
+
+log = structlog.get_logger(__name__)
 
 MAX_FIRED = 32
 """Held orders that are matched at a time: nobody waits for thousands of them."""
@@ -62,13 +75,15 @@ class Core:
 
     def __init__(
         self,
-        store: Store,
+        store: Log,
         domain: bytes,
         start: State | None = None,
         receipt_key: ReceiptKey | None = None,
         listener: Listener | None = None,
+        snapshots: Snapshots | None = None,
+        listen_from: int = 0,
     ) -> None:
-        """Open on a store; what its log holds is replayed first.
+        """Open on a store: check its log, load the newest good snapshot, replay the rest.
 
         Parameters
         ----------
@@ -78,7 +93,13 @@ class Core:
         receipt_key
             Signs receipts; None: there are none.
         listener
-            Gets the steps of the log, from its beginning, each when it is durable.
+            Gets the steps of the log, each when it is durable.
+        snapshots
+            Of this log; None: the whole of it is replayed, and none are taken.
+        listen_from
+            The first entry that the listener has not heard of: it gets the steps from there on.
+            The further back that is, the older the snapshot that is loaded; 0: it gets everything,
+            and the whole log is replayed. See `tell_steps` for other listeners.
 
         Raises
         ------
@@ -87,31 +108,53 @@ class Core:
         """
         self.store = store
         self.domain = domain
-        self._start = State() if start is None else copy_state(start)
         self.receipt_key = receipt_key
+        self._snapshots = snapshots
+        self._origin = Origin(
+            store, domain, State() if start is None else copy_state(start), snapshots
+        )
         self._listener = listener
         self._unsigned: list[SignedReceipt] = []
         self._signed: dict[int, SignedReceipt] = {}
         """Of the last commit, by sequence number."""
         self.on_fired: Callable[[FireEntry, Receipt], None] = _ignore
         """Told of held orders that are matched."""
-        self._reset()
-        self._machine.recorder.is_on = listener is not None
-        self._replay()
+        cut = store.repair()
+        self._open(listen_from)
+        if cut is not None:
+            store.finish_cut(self.chunks_sealed)
+        if self.chunks_sealed != store.count_chunks():
+            raise StoreError("store: there are chunks that the log does not explain")
+        if snapshots is not None:
+            snapshots.offer(self._machine, store, domain)
 
-    def _reset(self) -> None:
-        machine = Machine(copy_state(self._start), self.domain, self._keep_chunk)
+    def _open(self, listen_from: int) -> None:
+        """Replay the log; from older snapshots where newer ones turn out not to fit."""
+        parts = compute_parts(self.store)
+        told, before = NOBODY, FOREVER
+        if self._listener is not None:
+            told, before = self._origin.find_told(parts, listen_from), listen_from
+        while True:
+            first = self._build(parts, before)
+            try:
+                Replay(self._machine, self.store, parts, first, told).run(self._publish)
+                return
+            except StoreError as problem:
+                if first == 0 or self._listener is not None:
+                    raise
+                log.error("snapshot_does_not_fit", sequence=first, error=str(problem))
+                before = first - 1
+
+    def _build(self, parts: Sequence[Part], before: int) -> int:
+        """Take a machine of a snapshot; return the first entry that it does not know."""
+        machine, first = self._origin.build(parts, before)
+        machine.on_seal = self._keep_chunk
         self._machine = machine
         self.state = machine.state
         self.engine = machine.engine
         self.desk = machine.desk
         self._builder = machine.builder
-
-    def _replay(self, on_applied: Callable[[Applied], None] = lambda _: None) -> None:
-        parts = compute_parts(self.store)
-        Replay(self._machine, self.store, parts).run(self._publish, on_applied)
-        if self.chunks_sealed != self.store.count_chunks():
-            raise StoreError("store: there are chunks that the log does not explain")
+        return first
 
     def _keep_chunk(self, chunk: SealedChunk) -> None:
         self.store.seal(chunk)
@@ -120,6 +163,7 @@ class Core:
         """Hand over the steps from now on; those before have to be replayed."""
         self.flush()
         self._listener = listener
+        self._machine.recorder.take_state()
         self._machine.recorder.is_on = True
 
     @property
@@ -161,21 +205,24 @@ class Core:
         at = sealed_in[base.chunk - 1] if base.chunk else -1
         undone: list[Applied] = []
         told, recorder = self.desk.get_orders(), self._machine.recorder
-        self._reset()
-        self._replay(undone.append)
+        parts = compute_parts(self.store)
+        first = self._build(parts, max(0, at))
+        Replay(self._machine, self.store, parts, first).run(self._publish, undone.append)
         entry = RebaseEntry(
             base.chunk, at, list(base.levels), list(base.messages), list(base.adopted)
         )
         sequence = self.store.append(encode_entry(entry))
         self.store.rewind(sequence, base.chunk)
-        self._reset()
         parts = compute_parts(self.store, (sequence, entry))
-        Replay(self._machine, self.store, parts).run(self._publish)
+        first = self._build(parts, max(0, at))
+        Replay(self._machine, self.store, parts, first).run(self._publish)
         if self.chunks_sealed != base.chunk:
             raise StoreError(f"store: no way back to chunk {base.chunk}")
         self._machine.recorder.is_on = self._listener is not None
         self._machine.recorder.take_over(recorder, told)
         self._machine.apply(sequence, entry)
+        if self._snapshots is not None:
+            self._snapshots.drop(lambda one: one > at)
         return [one for one in undone if one.sequence >= at]
 
     def note_reverted(self, undone: int, entry: Entry, reason: str) -> None:
@@ -190,6 +237,17 @@ class Core:
             self._sign_receipts()
         self.store.flush()
         self._publish()
+        if self._snapshots is not None:
+            self._snapshots.offer(self._machine, self.store, self.domain)
+
+    def close(self) -> None:
+        """Make everything durable, take a snapshot for the next start, close the store."""
+        self.flush()
+        if self._snapshots is not None:
+            if self.store.next_sequence > self._snapshots.latest:
+                self._snapshots.take(self._machine, self.store, self.domain)
+            self._snapshots.close()
+        self.store.close()
 
     def _publish(self) -> None:
         steps = self._machine.steps

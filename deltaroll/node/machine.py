@@ -41,9 +41,9 @@ from deltaroll.node.entries import (
     to_observations,
 )
 from deltaroll.node.events import Step
+from deltaroll.node.log import SealedChunk, StoreError
 from deltaroll.node.receipts import OUTCOMES, Outcome
 from deltaroll.node.recorder import Recorder, get_key
-from deltaroll.node.store import SealedChunk, StoreError
 from deltaroll.node.upkeep import (
     compute_pair_mark,
     is_mark_due,

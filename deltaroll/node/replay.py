@@ -4,11 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from deltaroll.node.admission import Receipt
+from deltaroll.node.capture import restore
 from deltaroll.node.entries import Entry, RebaseEntry, decode_entry
-from deltaroll.node.machine import Machine
-from deltaroll.node.store import SealedChunk, Store, StoreError
+from deltaroll.node.events import Listener
+from deltaroll.node.log import Log, SealedChunk, StoreError
+from deltaroll.node.machine import Machine, copy_state
+from deltaroll.node.recorder import Orders, Recorder
+from deltaroll.node.snapshots import Snapshots
+from deltaroll.protocol.state import State
+
+log = structlog.get_logger(__name__)
 
 REPLAY_STEPS = 1_024
 """Steps of a replayed log that are handed over at once."""
@@ -39,8 +47,19 @@ class Part:
     """The last entry counts up to the seal of this chunk."""
 
 
-def compute_parts(store: Store, pending: tuple[int, RebaseEntry] | None = None) -> list[Part]:
+def compute_parts(
+    source: Log,
+    pending: tuple[int, RebaseEntry] | None = None,
+    until: int = FOREVER,
+) -> list[Part]:
     """Return what rebases have left of a log, in order.
+
+    Parameters
+    ----------
+    pending
+        One more rebase, that is not in the log yet.
+    until
+        As it was before that entry.
 
     Raises
     ------
@@ -48,11 +67,12 @@ def compute_parts(store: Store, pending: tuple[int, RebaseEntry] | None = None) 
         When an entry that should be a rebase is none.
     """
     rebases: list[tuple[int, RebaseEntry]] = [] if pending is None else [pending]
-    for sequence, encoding in store.iterate_rebases():
+    for sequence, encoding in source.iterate_rebases():
         entry = read_entry(sequence, encoding)
         if not isinstance(entry, RebaseEntry):
             raise StoreError(f"store: log entry {sequence} is no rebase")
-        rebases.append((sequence, entry))
+        if sequence < until:
+            rebases.append((sequence, entry))
     parts: list[Part] = []
     start = 0
     for sequence, entry in sorted(rebases, key=lambda one: one[0]):
@@ -62,7 +82,17 @@ def compute_parts(store: Store, pending: tuple[int, RebaseEntry] | None = None) 
         if parts:
             parts[-1] = Part(parts[-1].first, entry.at + 1, entry.chunk - 1)
         start = sequence
-    return [*parts, Part(start, FOREVER)]
+    return [*parts, Part(start, until)]
+
+
+def is_start(parts: Sequence[Part], sequence: int) -> bool:
+    """Return whether all entries before one, as they were applied when it came, still count."""
+    return any(part.first < sequence < part.after for part in parts)
+
+
+def has_survived(parts: Sequence[Part], sequence: int) -> bool:
+    """Return whether an entry counts in full."""
+    return any(part.first <= sequence < part.after - 1 for part in parts)
 
 
 def read_entry(sequence: int, encoding: bytes) -> Entry:
@@ -79,13 +109,48 @@ def read_entry(sequence: int, encoding: bytes) -> Entry:
         raise StoreError(f"store: log entry {sequence}: {problem}") from problem
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody knows who has heard of everything before an entry."""
+
+    until: int
+    """The first entry that is news."""
+    before: tuple[Recorder, Orders] | None = None
+    """Who told and what was there then, if that has been undone since."""
+
+
+NOBODY = Told(FOREVER)
+
+
 class Replay:
     """Applies parts of a log to a machine, and checks that it seals the chunks that were sealed."""
 
-    def __init__(self, machine: Machine, store: Store, parts: Sequence[Part]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        source: Log,
+        parts: Sequence[Part],
+        first: int = 0,
+        told: Told = NOBODY,
+        is_checked: bool = True,
+    ) -> None:
+        """Prepare.
+
+        Parameters
+        ----------
+        first
+            The first entry that the machine does not know; see `is_start`.
+        told
+            From where on steps are recorded.
+        is_checked
+            Whether chunks have to be there: those that were replaced since are not.
+        """
         self._machine = machine
-        self._store = store
+        self._source = source
         self._parts = parts
+        self._first = first
+        self._told = told
+        self._is_checked = is_checked
         self._last_chunk: int | None = None
         """A chunk whose seal ends what is applied."""
 
@@ -109,12 +174,16 @@ class Replay:
         machine = self._machine
         live, machine.on_seal = machine.on_seal, self._check_seal
         parts = iter(self._parts)
-        part = next(parts)
-        for sequence, encoding in self._store.iterate_entries():
-            while part.after <= sequence:
-                part = next(parts)
+        part: Part | None = next(parts)
+        for sequence, encoding in self._source.iterate_entries(self._first):
+            while part is not None and part.after <= sequence:
+                part = next(parts, None)
+            if part is None:
+                break
             if sequence < part.first:
                 continue
+            if sequence >= self._told.until and not machine.recorder.is_on:
+                self._record()
             entry = read_entry(sequence, encoding)
             self._last_chunk = part.last_chunk if sequence == part.after - 1 else None
             try:
@@ -126,10 +195,90 @@ class Replay:
             if len(machine.steps) >= REPLAY_STEPS:
                 on_steps()
         on_steps()
+        if self._told is not NOBODY and not machine.recorder.is_on:
+            self._record()
         machine.on_seal = live
 
+    def _record(self) -> None:
+        recorder = self._machine.recorder
+        recorder.is_on = True
+        recorder.take_state()
+        if self._told.before is not None:
+            recorder.take_over(*self._told.before)
+
     def _check_seal(self, chunk: SealedChunk) -> None:
-        if self._store.get_chunk(chunk.number) != chunk:
+        if self._is_checked and self._source.get_chunk(chunk.number) != chunk:
             raise StoreError(f"store: replaying the log does not reproduce chunk {chunk.number}")
         if chunk.number == self._last_chunk:
             raise _SealedError
+
+
+class Origin:
+    """What a machine can be made again from: a log, and snapshots that save most of the way."""
+
+    def __init__(
+        self, source: Log, domain: bytes, start: State, snapshots: Snapshots | None
+    ) -> None:
+        self._source = source
+        self._domain = domain
+        self._start = start
+        self._snapshots = snapshots
+
+    def build(self, parts: Sequence[Part], before: int = FOREVER) -> tuple[Machine, int]:
+        """Return a machine that knows as much as a snapshot says, and the first entry that it does
+        not know, which is not after `before`. Its chunks go nowhere."""
+        if self._snapshots is not None:
+            found = self._snapshots.find(
+                self._source,
+                self._domain,
+                lambda sequence: sequence <= before and is_start(parts, sequence),
+            )
+            if found is not None:
+                log.info("snapshot_loaded", sequence=found.sequence)
+                return restore(found.contents, self._make), found.sequence
+        return self._make(copy_state(self._start)), 0
+
+    def find_told(self, parts: Sequence[Part], until: int) -> Told:
+        """Return what somebody knows who has heard of the entries before `until`, whatever has
+        become of them."""
+        if until == 0 or has_survived(parts, until - 1):
+            return Told(until)
+        then = compute_parts(self._source, until=until)
+        machine, first = self.build(then, until)
+        Replay(machine, self._source, then, first, is_checked=False).run(lambda: None)
+        machine.recorder.take_state()
+        return Told(until, (machine.recorder, machine.desk.get_orders()))
+
+    def _make(self, state: State) -> Machine:
+        return Machine(state, self._domain, lambda chunk: None)
+
+
+def tell_steps(
+    source: Log,
+    domain: bytes,
+    listener: Listener,
+    first: int = 0,
+    snapshots: Snapshots | None = None,
+) -> None:
+    """Give a listener the steps of a log from entry `first` on, from the log alone: no sequencer is
+    needed, and one that runs is not disturbed. Only what is durable is told.
+
+    A listener that has heard of the entries before `first` goes on as if it had never been away,
+    even where some of those have been undone since (`Rebased`).
+
+    Raises
+    ------
+    StoreError
+        When the log is damaged.
+    """
+    origin = Origin(source, domain, State(), snapshots)
+    parts = compute_parts(source)
+    told = origin.find_told(parts, first)
+    machine, start = origin.build(parts, first)
+
+    def hand_over() -> None:
+        steps, machine.steps = machine.steps, []
+        if steps:
+            listener(steps)
+
+    Replay(machine, source, parts, start, told).run(hand_over)
