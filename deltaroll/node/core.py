@@ -4,7 +4,7 @@ Everything from outside becomes a log entry first; the live state, the book and 
 functions of the log. Callers acknowledge nothing before `flush` has returned.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -24,7 +24,7 @@ from deltaroll.node.entries import (
 )
 from deltaroll.node.events import Listener
 from deltaroll.node.log import Log, SealedChunk, StoreError
-from deltaroll.node.machine import copy_state
+from deltaroll.node.machine import Machine, copy_state
 from deltaroll.node.receipts import (
     ReceiptKey,
     SignedReceipt,
@@ -35,14 +35,14 @@ from deltaroll.node.receipts import (
 )
 from deltaroll.node.replay import (
     FOREVER,
-    NOBODY,
     Applied,
     Origin,
-    Part,
     Replay,
     compute_parts,
+    has_survived,
 )
 from deltaroll.node.snapshots import Snapshots
+from deltaroll.node.telling import tell_steps
 from deltaroll.protocol.eip712 import hash_order
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import State
@@ -131,13 +131,18 @@ class Core:
     def _open(self, listen_from: int) -> None:
         """Replay the log; from older snapshots where newer ones turn out not to fit."""
         parts = compute_parts(self.store)
-        told, before = NOBODY, FOREVER
+        before = record_from = FOREVER
         if self._listener is not None:
-            told, before = self._origin.find_told(parts, listen_from), listen_from
+            if listen_from and not has_survived(parts, listen_from - 1):
+                tell_steps(self.store, self.domain, self._listener, listen_from, self._snapshots)
+                record_from = self.store.next_sequence
+            else:
+                before = record_from = listen_from
         while True:
-            first = self._build(parts, before)
+            machine, first = self._origin.build(parts, before)
+            self._take(machine)
             try:
-                Replay(self._machine, self.store, parts, first, told).run(self._publish)
+                Replay(machine, self.store, parts, first, record_from).run(self._publish)
                 return
             except StoreError as problem:
                 if first == 0 or self._listener is not None:
@@ -145,16 +150,13 @@ class Core:
                 log.error("snapshot_does_not_fit", sequence=first, error=str(problem))
                 before = first - 1
 
-    def _build(self, parts: Sequence[Part], before: int) -> int:
-        """Take a machine of a snapshot; return the first entry that it does not know."""
-        machine, first = self._origin.build(parts, before)
+    def _take(self, machine: Machine) -> None:
         machine.on_seal = self._keep_chunk
         self._machine = machine
         self.state = machine.state
         self.engine = machine.engine
         self.desk = machine.desk
         self._builder = machine.builder
-        return first
 
     def _keep_chunk(self, chunk: SealedChunk) -> None:
         self.store.seal(chunk)
@@ -206,18 +208,14 @@ class Core:
         undone: list[Applied] = []
         told, recorder = self.desk.get_orders(), self._machine.recorder
         parts = compute_parts(self.store)
-        first = self._build(parts, max(0, at))
-        Replay(self._machine, self.store, parts, first).run(self._publish, undone.append)
+        machine, first = self._origin.build(parts, max(0, at))
+        Replay(machine, self.store, parts, first).run(lambda: None, undone.append)
         entry = RebaseEntry(
             base.chunk, at, list(base.levels), list(base.messages), list(base.adopted)
         )
         sequence = self.store.append(encode_entry(entry))
         self.store.rewind(sequence, base.chunk)
-        parts = compute_parts(self.store, (sequence, entry))
-        first = self._build(parts, max(0, at))
-        Replay(self._machine, self.store, parts, first).run(self._publish)
-        if self.chunks_sealed != base.chunk:
-            raise StoreError(f"store: no way back to chunk {base.chunk}")
+        self._take(self._origin.build_before(sequence, entry, is_checked=True))
         self._machine.recorder.is_on = self._listener is not None
         self._machine.recorder.take_over(recorder, told)
         self._machine.apply(sequence, entry)

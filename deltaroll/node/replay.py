@@ -9,10 +9,8 @@ import structlog
 from deltaroll.node.admission import Receipt
 from deltaroll.node.capture import restore
 from deltaroll.node.entries import Entry, RebaseEntry, decode_entry
-from deltaroll.node.events import Listener
 from deltaroll.node.log import Log, SealedChunk, StoreError
 from deltaroll.node.machine import Machine, copy_state
-from deltaroll.node.recorder import Orders, Recorder
 from deltaroll.node.snapshots import Snapshots
 from deltaroll.protocol.state import State
 
@@ -109,19 +107,6 @@ def read_entry(sequence: int, encoding: bytes) -> Entry:
         raise StoreError(f"store: log entry {sequence}: {problem}") from problem
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What somebody knows who has heard of everything before an entry."""
-
-    until: int
-    """The first entry that is news."""
-    before: tuple[Recorder, Orders] | None = None
-    """Who told and what was there then, if that has been undone since."""
-
-
-NOBODY = Told(FOREVER)
-
-
 class Replay:
     """Applies parts of a log to a machine, and checks that it seals the chunks that were sealed."""
 
@@ -131,7 +116,7 @@ class Replay:
         source: Log,
         parts: Sequence[Part],
         first: int = 0,
-        told: Told = NOBODY,
+        record_from: int = FOREVER,
         is_checked: bool = True,
     ) -> None:
         """Prepare.
@@ -140,8 +125,8 @@ class Replay:
         ----------
         first
             The first entry that the machine does not know; see `is_start`.
-        told
-            From where on steps are recorded.
+        record_from
+            The first entry whose step is recorded; those after the log's end are, too.
         is_checked
             Whether chunks have to be there: those that were replaced since are not.
         """
@@ -149,7 +134,7 @@ class Replay:
         self._source = source
         self._parts = parts
         self._first = first
-        self._told = told
+        self._record_from = record_from
         self._is_checked = is_checked
         self._last_chunk: int | None = None
         """A chunk whose seal ends what is applied."""
@@ -182,7 +167,7 @@ class Replay:
                 break
             if sequence < part.first:
                 continue
-            if sequence >= self._told.until and not machine.recorder.is_on:
+            if sequence >= self._record_from and not machine.recorder.is_on:
                 self._record()
             entry = read_entry(sequence, encoding)
             self._last_chunk = part.last_chunk if sequence == part.after - 1 else None
@@ -195,7 +180,7 @@ class Replay:
             if len(machine.steps) >= REPLAY_STEPS:
                 on_steps()
         on_steps()
-        if self._told is not NOBODY and not machine.recorder.is_on:
+        if self._record_from != FOREVER and not machine.recorder.is_on:
             self._record()
         machine.on_seal = live
 
@@ -203,8 +188,6 @@ class Replay:
         recorder = self._machine.recorder
         recorder.is_on = True
         recorder.take_state()
-        if self._told.before is not None:
-            recorder.take_over(*self._told.before)
 
     def _check_seal(self, chunk: SealedChunk) -> None:
         if self._is_checked and self._source.get_chunk(chunk.number) != chunk:
@@ -238,47 +221,21 @@ class Origin:
                 return restore(found.contents, self._make), found.sequence
         return self._make(copy_state(self._start)), 0
 
-    def find_told(self, parts: Sequence[Part], until: int) -> Told:
-        """Return what somebody knows who has heard of the entries before `until`, whatever has
-        become of them."""
-        if until == 0 or has_survived(parts, until - 1):
-            return Told(until)
-        then = compute_parts(self._source, until=until)
-        machine, first = self.build(then, until)
-        Replay(machine, self._source, then, first, is_checked=False).run(lambda: None)
-        machine.recorder.take_state()
-        return Told(until, (machine.recorder, machine.desk.get_orders()))
+    def build_before(self, sequence: int, entry: RebaseEntry, is_checked: bool) -> Machine:
+        """Return a machine that knows what a rebase leaves of the entries before it, and not the
+        rebase.
+
+        Raises
+        ------
+        StoreError
+            When the log does not lead there.
+        """
+        parts = compute_parts(self._source, (sequence, entry), sequence)
+        machine, first = self.build(parts, max(0, entry.at))
+        Replay(machine, self._source, parts, first, is_checked=is_checked).run(lambda: None)
+        if machine.builder.number != entry.chunk:
+            raise StoreError(f"store: no way back to chunk {entry.chunk}")
+        return machine
 
     def _make(self, state: State) -> Machine:
         return Machine(state, self._domain, lambda chunk: None)
-
-
-def tell_steps(
-    source: Log,
-    domain: bytes,
-    listener: Listener,
-    first: int = 0,
-    snapshots: Snapshots | None = None,
-) -> None:
-    """Give a listener the steps of a log from entry `first` on, from the log alone: no sequencer is
-    needed, and one that runs is not disturbed. Only what is durable is told.
-
-    A listener that has heard of the entries before `first` goes on as if it had never been away,
-    even where some of those have been undone since (`Rebased`).
-
-    Raises
-    ------
-    StoreError
-        When the log is damaged.
-    """
-    origin = Origin(source, domain, State(), snapshots)
-    parts = compute_parts(source)
-    told = origin.find_told(parts, first)
-    machine, start = origin.build(parts, first)
-
-    def hand_over() -> None:
-        steps, machine.steps = machine.steps, []
-        if steps:
-            listener(steps)
-
-    Replay(machine, source, parts, start, told).run(hand_over)
