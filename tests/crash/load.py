@@ -48,6 +48,8 @@ class Trader:
     problem: BaseException | None = None
     resent: int = 0
     answers: int = 0
+    refused: int = 0
+    """Answers that the sequencer has stopped."""
 
     def start(self, port: int) -> Thread:
         """Trade until the sequencer is gone."""
@@ -110,6 +112,7 @@ class Trader:
 
     def _hear(self, request: Asked | int, message: dict[str, Any]) -> None:
         self.answers += 1
+        self.refused += "sequencer: stopped" in str(message.get("error"))
         if isinstance(request, Asked):
             request.answer = message.get("result")
             request.refusal = message.get("error")

@@ -6,6 +6,7 @@ the store, and serves until its standard input ends. L1 and the oracle are a thr
 
 import random
 import sys
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -18,7 +19,7 @@ from deltaroll.node.receipts import make_receipt_key
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import SequencerThread
 from deltaroll.node.snapshots import Snapshots
-from deltaroll.node.store import Store
+from deltaroll.node.store import Store, StoreError
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.state import compute_state_root
 from tests.node.support import ACCOUNTS, DOMAIN, OWNERS, PRICE, Venue
@@ -78,8 +79,10 @@ def main() -> None:
 
     def live() -> None:
         dice = random.Random()
-        while not stopped.wait(TICK_SECONDS):
-            thread.call(lambda _: tick(venues[0], dice))
+        # Once the sequencer has failed there is nothing more to tell it.
+        with suppress(StoreError):
+            while not stopped.wait(TICK_SECONDS):
+                thread.call(lambda _: tick(venues[0], dice))
 
     living = Thread(target=live)
     living.start()

@@ -12,6 +12,7 @@ it opens its store, commits, or writes a snapshot. Then another process takes th
 
 import argparse
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -68,7 +69,13 @@ class Tally:
 class Process:
     """One life of the sequencer."""
 
-    def __init__(self, path: Path, errors: IO[bytes]) -> None:
+    def __init__(self, path: Path, errors: IO[bytes], file_bytes: int | None = None) -> None:
+        """Start it; `file_bytes`: no file may grow beyond that."""
+
+        def limit() -> None:
+            if file_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.node", str(path)],
@@ -76,6 +83,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            preexec_fn=limit,
         )
 
     def __enter__(self) -> "Process":
@@ -193,9 +201,33 @@ class Campaign:
                 self._take_over(last)
                 last.stop()
         self._check_at_last()
+        self._count_logged()
+        return self.tally
+
+    def fill_disk(self, file_bytes: int) -> Tally:
+        """Let files grow so far and no further, until the sequencer stops; then go on."""
+        with self._errors.open("wb") as errors:
+            with Process(self.path, errors, file_bytes) as process:
+                ready = self._take_over(process)
+                threads = [trader.start(ready.port) for trader in self.traders]
+                deadline = time.monotonic() + PATIENCE
+                while not all(trader.refused for trader in self.traders):
+                    self._raise_problems()
+                    assert time.monotonic() < deadline, "the disk is never full"
+                    self._wait(0.01)
+                process.kill()
+            for thread in threads:
+                thread.join()
+            with Process(self.path, errors) as again:
+                self._take_over(again)
+                again.stop()
+        self._check_at_last()
+        self._count_logged()
+        return self.tally
+
+    def _count_logged(self) -> None:
         for line in self._errors.read_bytes().splitlines():
             self.tally.logged[msgspec.json.decode(line)["event"]] += 1
-        return self.tally
 
     def _wait(self, seconds: float) -> None:
         Event().wait(seconds)
