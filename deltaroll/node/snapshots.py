@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 VERSION = 1
 """Of the format; one more whenever what a snapshot holds, or means, changes."""
-EVERY = 10_000
+EVERY = 5_000
 """Entries from one snapshot to the next, at least."""
 COST_SHARE = 50
 """No more than one second of so many goes into writing snapshots."""
@@ -173,15 +173,16 @@ class Snapshots:
         if source.next_sequence < due or monotonic() < self._not_before:
             return
         if self._writing is None or self._writing.done():
-            self._start(machine, source, domain)
+            self.start(machine, source, domain)
 
     def take(self, machine: Machine, source: Log, domain: bytes) -> None:
-        """Take a snapshot now and wait until it is written; all entries must be durable."""
+        """Take a snapshot and wait until it is written; all entries must be durable."""
         self.wait()
-        self._start(machine, source, domain)
+        self.start(machine, source, domain)
         self.wait()
 
-    def _start(self, machine: Machine, source: Log, domain: bytes) -> None:
+    def start(self, machine: Machine, source: Log, domain: bytes) -> None:
+        """Take a snapshot now, and have it written; all entries must be durable."""
         sequence = source.next_sequence
         chain = source.get_chain(sequence)
         if chain is None:

@@ -8,6 +8,7 @@ from typing import Any
 from deltaroll.engine.matching import Execution
 from deltaroll.node.admission import Receipt, RejectedError
 from deltaroll.node.builder import OpenChunk
+from deltaroll.node.log import Log
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.snapshots import Snapshots
 from deltaroll.node.store import MEMORY, SealedChunk, Store
@@ -211,7 +212,7 @@ class Venue:
 
     def __init__(
         self,
-        store: Store | None = None,
+        store: Log | None = None,
         domain: bytes = DOMAIN,
         snapshots: Snapshots | None = None,
     ) -> None:
