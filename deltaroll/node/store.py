@@ -7,6 +7,7 @@ logs.
 """
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import msgspec
 import structlog
 
 from deltaroll.node.log import Cut, Record, SealedChunk, StoreError, extend, find_damage
+from deltaroll.node.wal import read_commits
 from deltaroll.protocol.hashing import ZERO_HASH
 
 __all__ = ["MEMORY", "SealedChunk", "Store", "StoreError"]
@@ -47,6 +49,8 @@ class Store:
     def __init__(self, path: Path | str, domain: bytes) -> None:
         """Open or create; StoreError when the file is no store or belongs to another rollup."""
         self._path = path
+        # SQLite forgets what it cannot use of it as soon as it reads.
+        self._found_commits = read_commits(Path(f"{path}-wal"))
         self._connection = sqlite3.connect(str(path), isolation_level=None)
         try:
             self._connection.execute("PRAGMA journal_mode=WAL")
@@ -163,7 +167,8 @@ class Store:
             raise StoreError(f"store: {self._path}: {name}: {problem}") from problem
 
     def repair(self) -> Cut | None:
-        """As `Log.repair`. What is cut is appended to a file next to the store's first."""
+        """As `Log.repair`. What is cut is written to a file next to the store first."""
+        self._tell_dropped()
         try:
             records = self._connection.execute("SELECT * FROM log ORDER BY sequence")
             first = find_damage(self._iterate_readable(records))
@@ -175,6 +180,24 @@ class Store:
         if row is None:
             return None
         return msgspec.json.decode(row[0], type=Cut)
+
+    def _tell_dropped(self) -> None:
+        """Tell of commits that SQLite has found torn, and keep their bytes.
+
+        A process that was killed, or a machine that went down while it committed, leaves such a
+        one: nothing of it was acknowledged. Beyond that it is the disk that has not kept its word.
+        """
+        found, self._found_commits = self._found_commits, []
+        if not found:
+            return
+        (_, good, _) = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        dropped = found[good:]
+        if not dropped:
+            return
+        aside = f"{self._path}.dropped-{time_ns()}"
+        shutil.copyfile(f"{self._path}-wal", aside)
+        tell = log.critical if any(dropped) else log.warning
+        tell("log_end_dropped", frames=len(dropped), commits=sum(dropped), aside=aside)
 
     def _iterate_readable(self, records: Iterator[Record]) -> Iterator[Record]:
         read = -1
