@@ -23,12 +23,13 @@ WORKERS := $(if $(filter tests,$(TESTS)),-n 2 --dist loadgroup)
 N ?= 10000
 SEED ?= 1
 SCALE ?= 10
+KILLS ?= 200
 PYTHON_CODE := $(wildcard deltaroll scripts tools)
 PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz adversary mutants totality vectors prove static margin-edge bench gas history lock clean
+	format fuzz adversary mutants crash totality vectors prove static margin-edge bench gas history lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -96,6 +97,9 @@ mutants: N :=
 mutants: $(STAMP) ## Plant mutants on both sides; none may survive without a reason (N=, 0 for all, SEED=)
 	@$(RUN) tools.build
 	@$(RUN) tests.mutation.run $(if $(N),--n $(N) --seed $(SEED)) $(ARGS)
+
+crash: $(STAMP) ## Kill a sequencer under load; nothing acknowledged may be lost (KILLS=, SEED=)
+	@$(RUN) tests.crash.run --kills $(KILLS) --seed $(SEED)
 
 totality: $(STAMP) ## Replay the fuzzing corpus on both sides (SECONDS=: search first, with atheris)
 	@$(RUN) tests.adversary.fuzz_targets $(if $(SECONDS),--atheris --seconds $(SECONDS) --seed $(SEED))

@@ -17,6 +17,7 @@ from benchmarks.flow import DOMAIN, create_flow, iterate_days
 from benchmarks.margin import margin_cases_matched
 from benchmarks.pricing import measure_pricing
 from benchmarks.recover import recover_all
+from benchmarks.restart import measure_restart
 from benchmarks.revaluation import measure_revaluation
 from benchmarks.ws import PACE, get_percentile, measure_latencies, measure_load
 from deltaroll.demo.measure import measure_chunks
@@ -232,10 +233,24 @@ def measure_websocket() -> dict[str, Figure]:
     }
 
 
+def measure_restarts() -> dict[str, Figure]:
+    """Return what a restart takes after a long time, at the worst moment."""
+    restart = measure_restart()
+    share = restart.orders / 100_000
+    return {
+        "restart_seconds_per_100k_orders": Figure(
+            restart.snapshot / share,
+            "s",
+            f"replay of the whole log, {restart.whole / share:.1f} s",
+            restart.snapshot / restart.whole,
+        )
+    }
+
+
 def main() -> None:
     """Measure, print, write."""
     configure_logs("error")
-    figures = measure() | measure_options() | measure_websocket()
+    figures = measure() | measure_options() | measure_websocket() | measure_restarts()
     table = Table(title="Benchmarks")
     for column in ("name", "value", "unit", "peer", "ratio"):
         table.add_column(column, justify="right" if column in ("value", "ratio") else "left")

@@ -33,6 +33,7 @@ from deltaroll.node.receipts import ReceiptKey, load_receipt_key
 from deltaroll.node.sender import PendingError
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
+from deltaroll.node.snapshots import Snapshots
 from deltaroll.node.store import Store
 from deltaroll.sdk.receipts import to_receipt_key_document
 
@@ -150,8 +151,11 @@ def cli(
     follower = Follower(gateway, get_view_policy(provider, ignores_clock), alarms=alarms)
     with ExitStack() as stack:
         key = None if api_port is None else load_receipt_key(receipt_key)
+        snapshots = Snapshots(store.with_suffix(".snapshots"))
         thread = SequencerThread(
-            lambda: Sequencer(Store(store, gateway.domain), gateway.domain, receipt_key=key)
+            lambda: Sequencer(
+                Store(store, gateway.domain), gateway.domain, receipt_key=key, snapshots=snapshots
+            )
         )
         stack.callback(thread.close)
         # The batcher has a view of its own of the same file: while L1 takes its time, lines are

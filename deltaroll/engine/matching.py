@@ -55,6 +55,7 @@ __all__ = [
     "Depth",
     "Execution",
     "Executor",
+    "Layout",
     "MatchingEngine",
     "OrderStatus",
     "PriceLevel",
@@ -102,6 +103,18 @@ class Executor(Protocol):
 
     def rollback(self) -> None:
         """Undo the group, its part of the open chunk included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Orders apart, what an engine remembers of them."""
+
+    markets: tuple[MarketId, ...]
+    """That have had orders."""
+    accounts: tuple[AccountId, ...]
+    """In the order in which they came to have any that rest."""
+    expiries: tuple[tuple[Timestamp, AccountId, SlotId], ...]
+    """A heap; it also has those of orders that are gone."""
 
 
 @dataclass(slots=True)
@@ -284,10 +297,24 @@ class MatchingEngine:
             found += self.drop_stale(account)
         return found
 
+    def get_layout(self) -> Layout:
+        """Return what a snapshot needs beside the orders."""
+        return Layout(tuple(self._books), tuple(self._orders), tuple(self._expiries))
+
+    def lay_out(self, layout: Layout) -> None:
+        """Prepare an engine that has had no order for those that `restore` puts back."""
+        self._books = {market: Book() for market in layout.markets}
+        self._orders = {account: {} for account in layout.accounts}
+
     def restore(self, resting: RestingOrder) -> None:
         """Put an order of a snapshot back; those of one engine in the order of `get_orders`."""
         self.nonces[resting.account, resting.slot] = resting.order.nonce
         self._rest(resting)
+
+    def settle(self, layout: Layout) -> None:
+        """End the restoration: nothing has changed since somebody cleared `touched`."""
+        self._expiries = list(layout.expiries)
+        self.touched.clear()
 
     def find(self, account: AccountId, slot: SlotId) -> RestingOrder | None:
         """Return the order that rests in a slot."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from deltaroll.node.store import SealedChunk
+from deltaroll.node.log import SealedChunk
 from deltaroll.protocol.codec import decode_chunk, encode_chunk
 from deltaroll.protocol.constants import WEIGHT_CHUNK_BYTES, WEIGHT_CHUNK_GAS
 from deltaroll.protocol.fault import TransitionFault
@@ -93,6 +93,17 @@ class ChunkBuilder:
     def is_empty(self) -> bool:
         """Whether a cut would do nothing."""
         return self._open is None or not self._open.transactions
+
+    @property
+    def open_chunk(self) -> OpenChunk | None:
+        """What has been applied since the last cut; None when no chunk is open."""
+        return self._open
+
+    def restore(self, clock: Timestamp, number: int, chunk: OpenChunk | None) -> None:
+        """Go on from a snapshot of the state."""
+        self.clock = clock
+        self.number = number
+        self._open = chunk
 
     def execute(self, transaction: Transaction, signatures: tuple[bytes, ...]) -> None:
         """Apply a transaction and put it into the open chunk.

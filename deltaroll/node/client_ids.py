@@ -71,6 +71,10 @@ class ClientIds:
         if len(names) > MAX_REMEMBERED:
             names.popitem(last=False)
 
+    def restore(self, account: AccountId, client_id: str, named: Named) -> None:
+        """Remember a name of a snapshot; those of an account oldest first."""
+        self._named.setdefault(account, OrderedDict())[client_id] = named
+
     def get_all(self) -> dict[AccountId, dict[str, Named]]:
         """Return everything remembered, oldest first."""
         return {account: dict(names) for account, names in self._named.items()}

@@ -64,6 +64,10 @@ class Protections:
         """Return all of them."""
         return dict(self._all)
 
+    def restore(self, key: Key, protection: Protection) -> None:
+        """Have a protection of a snapshot again."""
+        self._all[key] = protection
+
     def set(
         self, account: AccountId, underlying: MarketId, seconds: int, lots: int, fills: int
     ) -> None:

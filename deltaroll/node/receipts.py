@@ -17,7 +17,7 @@ import msgspec
 from coincurve import PrivateKey
 
 from deltaroll.engine.matching import Execution, OrderStatus, Reason, RejectReason
-from deltaroll.node.store import StoreError
+from deltaroll.node.log import StoreError
 from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import keccak

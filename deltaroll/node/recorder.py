@@ -209,6 +209,15 @@ class Recorder:
         self._distressed = recorder._distressed
         self._told = orders
 
+    def take_state(self) -> None:
+        """Go on from what the state says, as if it had been told."""
+        self._insurance = self._state.globals.insurance
+        self._distressed = {
+            account: leaf.distressed_at
+            for account, leaf in self._state.accounts.items()
+            if leaf.distressed_at
+        }
+
     def begin_rebase(self, orders: Orders) -> None:
         """Note what there is: it has been told, unless another recorder has told something else."""
         if self._told is NO_ORDERS:

@@ -18,6 +18,7 @@ from deltaroll.engine.matching import Execution, RestingOrder, SelfTradePolicy
 from deltaroll.l1.commitments import compute_queue_hash
 from deltaroll.node.admission import Receipt, RejectedError, Terms, Trigger
 from deltaroll.node.batcher import is_stale
+from deltaroll.node.core import Base
 from deltaroll.node.entries import (
     AdoptedChunk,
     CancelAllEntry,
@@ -47,8 +48,9 @@ from deltaroll.node.entries import (
     to_order_entry,
 )
 from deltaroll.node.follower import Derived, Follower, compute_context
-from deltaroll.node.sequencer import Applied, Base, Sequencer
-from deltaroll.node.store import Store
+from deltaroll.node.log import Log
+from deltaroll.node.replay import Applied
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import ZERO_HASH
@@ -143,7 +145,7 @@ class Recovery:
         return next(index for index, value in enumerate(hashes) if known.get(index) != value)
 
 
-def count_shared(store: Store, chain: Sequence[Derived], agreed: int) -> tuple[int, int, int]:
+def count_shared(store: Log, chain: Sequence[Derived], agreed: int) -> tuple[int, int, int]:
     """Return how many of a store's chunks L1 holds, and the place of the first chunk that is not
     one of them: of its batch, and in it. The place is the chain's end when there is none.
 
@@ -207,7 +209,7 @@ def rebase(sequencer: Sequencer, follower: Follower, obstacle: Obstacle, agreed:
     return Report(obstacle, base.chunk, len(undone), tuple(reverted))
 
 
-def compute_base(store: Store, follower: Follower, agreed: int) -> Base:
+def compute_base(store: Log, follower: Follower, agreed: int) -> Base:
     """Return what L1 holds: chunks of a store, then those of others."""
     chain = follower.chain
     count, first, start = count_shared(store, chain, agreed)

@@ -106,7 +106,7 @@ class SequencerThread:
 
     def _close(self) -> None:
         if self._failure is None:
-            self._sequencer.store.close()
+            self._sequencer.close()
 
 
 class LineServer:

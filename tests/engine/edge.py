@@ -166,7 +166,10 @@ class Tape(Store):
     def flush(self) -> None:
         pass
 
-    def iterate_entries(self) -> Iterator[tuple[int, bytes]]:
+    def repair(self) -> None:
+        return None
+
+    def iterate_entries(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
         return iter(())
 
     def iterate_rebases(self) -> Iterator[tuple[int, bytes]]:

@@ -8,7 +8,9 @@ from typing import Any
 from deltaroll.engine.matching import Execution
 from deltaroll.node.admission import Receipt, RejectedError
 from deltaroll.node.builder import OpenChunk
+from deltaroll.node.log import Log
 from deltaroll.node.sequencer import Sequencer
+from deltaroll.node.snapshots import Snapshots
 from deltaroll.node.store import MEMORY, SealedChunk, Store
 from deltaroll.presets import PMRM_2, make_params
 from deltaroll.protocol.codec import encode_chunk
@@ -208,9 +210,14 @@ class Recorder(Store):
 class Venue:
     """A sequencer and short words for what reaches it."""
 
-    def __init__(self, store: Store | None = None, domain: bytes = DOMAIN) -> None:
+    def __init__(
+        self,
+        store: Log | None = None,
+        domain: bytes = DOMAIN,
+        snapshots: Snapshots | None = None,
+    ) -> None:
         self.store = Recorder() if store is None else store
-        self.sequencer = Sequencer(self.store, domain)
+        self.sequencer = Sequencer(self.store, domain, snapshots=snapshots)
         if isinstance(self.store, Recorder):
             self.store.state = self.sequencer.state
         self.domain = domain
@@ -664,9 +671,9 @@ def play(venue: Venue, operation: Operation) -> Receipt | None:
         return None
 
 
-def restart(path: Path, domain: bytes = DOMAIN) -> Venue:
+def restart(path: Path, domain: bytes = DOMAIN, snapshots: Snapshots | None = None) -> Venue:
     """What a new process sees of a store."""
-    return Venue(Recorder(path, domain), domain)
+    return Venue(Recorder(path, domain), domain, snapshots)
 
 
 def crash(venue: Venue) -> None:

@@ -24,6 +24,7 @@ from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
 from deltaroll.node.sender import RefusedError
 from deltaroll.node.sequencer import Sequencer
+from deltaroll.node.snapshots import Snapshots
 from deltaroll.node.store import MEMORY, SealedChunk, Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.hashing import keccak
@@ -47,11 +48,16 @@ ADA, BLAISE = AccountId(1), AccountId(2)
 class Desk:
     """A sequencer and its batcher on a fake L1."""
 
-    def __init__(self, path: Path | str = MEMORY, l1: FakeL1 | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str = MEMORY,
+        l1: FakeL1 | None = None,
+        snapshots: Snapshots | None = None,
+    ) -> None:
         self.path = path
         self.l1 = FakeL1() if l1 is None else l1
         self.store = Store(path, DOMAIN)
-        self.venue = Venue(self.store)
+        self.venue = Venue(self.store, snapshots=snapshots)
         self.gateway = FakeGateway(self.l1)
         follower = Follower(self.gateway)  # type: ignore[arg-type]
         self.sender = FakeSender(self.l1)

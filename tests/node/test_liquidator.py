@@ -334,7 +334,7 @@ def test_look__taken_by_another_meanwhile__is_a_refusal_and_no_error(stage):
 
 
 def test_look__auction_not_begun__begins_it_and_bids(stage, monkeypatch):
-    monkeypatch.setattr("deltaroll.node.sequencer.iterate_distress", lambda state: ())
+    monkeypatch.setattr("deltaroll.node.machine.iterate_distress", lambda state: ())
 
     def open_unnoticed() -> Venue:
         venue = open_venue()
@@ -350,7 +350,7 @@ def test_look__auction_not_begun__begins_it_and_bids(stage, monkeypatch):
 
 
 def test_look__recovered__ends_the_auction(stage, monkeypatch):
-    monkeypatch.setattr("deltaroll.node.sequencer.iterate_distress", lambda state: ())
+    monkeypatch.setattr("deltaroll.node.machine.iterate_distress", lambda state: ())
     venue = stage(lambda: recover(distress_by_hand(open_venue())))
     bot = venue.make_bot()
     bot.look()

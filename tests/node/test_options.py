@@ -7,7 +7,7 @@ import pytest
 from deltaroll.engine.matching import OrderStatus
 from deltaroll.node.admission import RejectedError
 from deltaroll.node.audit import compute_equity
-from deltaroll.node.sequencer import LEAST_DATA_FEE
+from deltaroll.node.machine import LEAST_DATA_FEE
 from deltaroll.protocol.codec import decode_chunk
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT, ONE
 from deltaroll.protocol.fault import Fault

@@ -228,7 +228,7 @@ def test_distressed__largest_share__is_taken_and_no_more(excess):
 
 
 def test_distressed__not_begun__has_no_reward(monkeypatch):
-    monkeypatch.setattr("deltaroll.node.sequencer.iterate_distress", lambda state: ())
+    monkeypatch.setattr("deltaroll.node.machine.iterate_distress", lambda state: ())
     venue = open_venue()
     pass_time(venue, 12)
     venue.observe(PRICE * 83 // 100)

@@ -418,7 +418,7 @@ def test_answer_line__socialise__spreads_what_the_fund_cannot_pay():
 
 
 def test_answer_line__distress__starts_an_auction(monkeypatch):
-    monkeypatch.setattr("deltaroll.node.sequencer.iterate_distress", lambda state: ())
+    monkeypatch.setattr("deltaroll.node.machine.iterate_distress", lambda state: ())
     venue = open_venue()
     pass_time(venue, 12)
     venue.observe(PRICE * 83 // 100)

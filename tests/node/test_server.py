@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deltaroll.node import server as module
+from deltaroll.node.machine import Machine
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import MAX_LINE, LineServer, SequencerThread
 from deltaroll.node.store import Store, StoreError
@@ -303,7 +304,7 @@ def test_call__failure__stops_everything_and_is_not_replayed(path, monkeypatch):
     server = LineServer(thread, 0)
     with connect(server.port) as client:
         before = ask(client, write_transfer(1, 2, 1))["sequence"]
-        monkeypatch.setattr(Sequencer, "_apply", lambda *_: 1 // 0)
+        monkeypatch.setattr(Machine, "apply", lambda *_: 1 // 0)
         answer = ask(client, write_transfer(1, 2, 2))
         assert "ZeroDivisionError" in answer["error"]
         assert answer["error"].startswith("sequencer: stopped by ")

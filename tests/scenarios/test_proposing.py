@@ -28,10 +28,11 @@ from deltaroll.node.batcher import (
 from deltaroll.node.entries import OrderEntry
 from deltaroll.node.follower import Follower
 from deltaroll.node.intake import take_in
+from deltaroll.node.machine import copy_state
 from deltaroll.node.proposer import Proposer, Right
 from deltaroll.node.recovery import Obstacle, Recovery, Report
 from deltaroll.node.sender import Sender
-from deltaroll.node.sequencer import Sequencer, copy_state
+from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import compute_state_root
 from deltaroll.protocol.types import AccountId, Mark, Observation, SlotId, Timestamp
