@@ -4,8 +4,10 @@ All leaves and orders are values that are replaced, never changed, so that a cop
 hold them is enough. That takes milliseconds; writing it down can wait for another thread.
 """
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -76,7 +78,6 @@ class CorePart(msgspec.Struct, frozen=True):
     number: int
     chunk: ChunkPart | None
     meter: MeterPart
-    layout: Layout
 
 
 NamedPart = tuple[
@@ -111,6 +112,19 @@ class Capture:
     dead_men: dict[AccountId, Timestamp]
 
 
+@contextmanager
+def pause_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at everything while much is made that stays."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@pause_collection()
 def capture(machine: Machine) -> Capture:
     """Copy what a machine holds; between two entries."""
     state, desk, chunk = machine.state, machine.desk, machine.builder.open_chunk
@@ -177,7 +191,6 @@ def encode_capture(captured: Capture) -> Iterator[bytes]:
         captured.number,
         None if captured.opened is None else encode_open(captured.opened),
         captured.meter,
-        captured.layout,
     )
     yield b"core " + msgspec.json.encode(core)
     for name, items in iterate_sections(captured):
@@ -193,6 +206,9 @@ def iterate_sections(captured: Capture) -> Iterator[tuple[str, Iterator[Any]]]:
     yield "exits", iter(captured.exits)
     yield "messages", iter(captured.messages.items())
     yield "sealed_in", iter(captured.sealed_in)
+    yield "books", iter(captured.layout.markets)
+    yield "holders", iter(captured.layout.accounts)
+    yield "expiries", iter(captured.layout.expiries)
     yield "orders", (encode_order(*one) for one in captured.orders)
     yield "nonces", ((account, slot, used) for (account, slot), used in captured.nonces.items())
     yield (
@@ -269,6 +285,9 @@ SECTIONS: dict[str, Any] = {
     "exits": list[Exit],
     "messages": list[tuple[int, Message]],
     "sealed_in": list[int],
+    "books": list[MarketId],
+    "holders": list[AccountId],
+    "expiries": list[tuple[Timestamp, AccountId, SlotId]],
     "orders": list[OrderPart],
     "nonces": list[tuple[AccountId, SlotId, int]],
     "names": list[NamedPart],
@@ -290,6 +309,7 @@ class Contents:
     sections: dict[str, list[Any]]
 
 
+@pause_collection()
 def decode_capture(lines: Iterator[bytes]) -> Contents:
     """Return what lines of `encode_capture` hold.
 
@@ -313,6 +333,7 @@ def decode_capture(lines: Iterator[bytes]) -> Contents:
     return Contents(core, sections)
 
 
+@pause_collection()
 def restore(contents: Contents, make: Callable[[State], Machine]) -> Machine:
     """Return a machine as it was.
 
@@ -327,10 +348,13 @@ def restore(contents: Contents, make: Callable[[State], Machine]) -> Machine:
     opened = None if core.chunk is None else decode_open(core.chunk)
     machine.builder.restore(core.clock, core.number, opened)
     engine, desk = machine.engine, machine.desk
-    engine.lay_out(core.layout)
+    layout = Layout(
+        tuple(sections["books"]), tuple(sections["holders"]), tuple(sections["expiries"])
+    )
+    engine.lay_out(layout)
     for order in sections["orders"]:
         engine.restore(RestingOrder(*order))
-    engine.settle(core.layout)
+    engine.settle(layout)
     engine.nonces = {(account, slot): nonce for account, slot, nonce in sections["nonces"]}
     for account, client_id, content, sequence, clock, slot, nonce, outcome in sections["names"]:
         execution = outcome and Execution(outcome[0], outcome[1], (), outcome[2], ())

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 
@@ -75,7 +76,7 @@ def select_kept(sequences: Iterable[int]) -> set[int]:
 def encode_snapshot(header: Header, captured: Capture) -> Iterator[bytes]:
     """Yield a snapshot's lines with their ends."""
     digest = blake2b(digest_size=CHECKSUM_BYTES)
-    for line in (msgspec.json.encode(header), *encode_capture(captured)):
+    for line in chain((msgspec.json.encode(header),), encode_capture(captured)):
         whole = line + b"\n"
         digest.update(whole)
         yield whole
@@ -184,11 +185,11 @@ class Snapshots:
     def start(self, machine: Machine, source: Log, domain: bytes) -> None:
         """Take a snapshot now, and have it written; all entries must be durable."""
         sequence = source.next_sequence
-        chain = source.get_chain(sequence)
-        if chain is None:
+        before = source.get_chain(sequence)
+        if before is None:
             raise StoreError(f"store: log entry {sequence - 1} is missing")
         self.latest = sequence
-        header = Header(VERSION, domain, sequence, chain)
+        header = Header(VERSION, domain, sequence, before)
         self._writing = self._writer.submit(self._write, header, capture(machine))
 
     def _write(self, header: Header, captured: Capture) -> None:
