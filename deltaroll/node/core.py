@@ -114,22 +114,26 @@ class Core:
             store, domain, State() if start is None else copy_state(start), snapshots
         )
         self._listener = listener
+        self._has_told = False
+        """Whether the listener has got anything from here."""
         self._unsigned: list[SignedReceipt] = []
         self._signed: dict[int, SignedReceipt] = {}
         """Of the last commit, by sequence number."""
         self.on_fired: Callable[[FireEntry, Receipt], None] = _ignore
         """Told of held orders that are matched."""
         cut = store.repair()
-        self._open(listen_from)
+        loaded = self._open(listen_from)
         if cut is not None:
             store.finish_cut(self.chunks_sealed)
         if self.chunks_sealed != store.count_chunks():
             raise StoreError("store: there are chunks that the log does not explain")
         if snapshots is not None:
+            snapshots.go_on(loaded, store.next_sequence)
             snapshots.offer(self._machine, store, domain)
 
-    def _open(self, listen_from: int) -> None:
-        """Replay the log; from older snapshots where newer ones turn out not to fit."""
+    def _open(self, listen_from: int) -> int:
+        """Replay the log; from older snapshots where newer ones turn out not to fit. Return the
+        place of the one that did, 0 for none."""
         parts = compute_parts(self.store)
         before = record_from = FOREVER
         if self._listener is not None:
@@ -143,9 +147,9 @@ class Core:
             self._take(machine)
             try:
                 Replay(machine, self.store, parts, first, record_from).run(self._publish)
-                return
+                return first
             except StoreError as problem:
-                if first == 0 or self._listener is not None:
+                if first == 0 or self._has_told:
                     raise
                 log.error("snapshot_does_not_fit", sequence=first, error=str(problem))
                 before = first - 1
@@ -252,6 +256,7 @@ class Core:
         if steps:
             self._machine.steps = []
             if self._listener is not None:
+                self._has_told = True
                 self._listener(steps)
 
     @property

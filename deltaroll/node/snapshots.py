@@ -125,8 +125,8 @@ class Snapshots:
         self._writer = ThreadPoolExecutor(1, "snapshot")
         self._writing: Future[None] | None = None
         self._not_before = 0.0
-        self.latest = max(self.get_sequences(), default=0)
-        """The first entry that the newest one does not know."""
+        self.latest = 0
+        """The first entry that the newest one does not know, of those that were loaded or taken."""
         for path in folder.glob("*" + UNFINISHED):
             path.unlink()
 
@@ -167,6 +167,12 @@ class Snapshots:
         except ValueError as problem:
             raise SnapshotError(f"it cannot be read: {problem}") from None
 
+    def go_on(self, loaded: int, end: int) -> None:
+        """Go on from a snapshot that was loaded (0: none) and a log that ends before `end`: what
+        claims to be of later is of a log that is no more."""
+        self.drop(lambda sequence: sequence > end)
+        self.latest = loaded
+
     def offer(self, machine: Machine, source: Log, domain: bytes) -> None:
         """Take a snapshot if it is time for one; between two commits, all entries durable. Only the
         copying happens here."""
@@ -205,8 +211,7 @@ class Snapshots:
             unfinished.replace(path)
             sync_folder(self._folder)
             self._prune()
-        except OSError as problem:
-            # The log goes on without.
+        except Exception as problem:  # noqa: BLE001 (whatever it is, the log goes on without)
             log.error("snapshot_failed", file=str(path), error=str(problem))
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
@@ -228,7 +233,7 @@ class Snapshots:
             if is_gone(sequence):
                 self.get_path(sequence).unlink(missing_ok=True)
                 log.warning("snapshot_dropped", sequence=sequence)
-        self.latest = max(self.get_sequences(), default=0)
+                self.latest = min(self.latest, sequence)
 
     def wait(self) -> None:
         """Wait until nothing is being written."""

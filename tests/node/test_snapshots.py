@@ -19,7 +19,7 @@ from deltaroll.node.snapshots import (
     encode_snapshot,
     select_kept,
 )
-from deltaroll.node.store import Store, StoreError
+from deltaroll.node.store import Store
 from deltaroll.protocol.hashing import keccak
 from tests.node.desk_streams import compute_desk
 from tests.node.desk_streams import play as play_desk
@@ -296,15 +296,24 @@ def test_open__snapshot_is_good_and_wrong__whole_log_decides(two, monkeypatch):
     assert get_loaded(kept, monkeypatch) == taken[0]
 
 
-def test_open__log_shorter_than_the_snapshot__is_not_followed(two, monkeypatch):
+def test_open__snapshot_of_a_log_that_was_cut__goes_and_new_ones_are_taken(two, monkeypatch):
+    """What it knows was damaged in the log, and is no more; numbers are used again."""
     kept, taken = two
     store = Store(kept.path, DOMAIN)
-    store._connection.execute("DELETE FROM log WHERE sequence >= ?", (taken[1] - 1,))
-    store._connection.execute("DELETE FROM receipts")
-    store._connection.execute("DELETE FROM chunks")
+    store._connection.execute("UPDATE log SET entry = x'' WHERE sequence >= ?", (taken[1] - 2,))
     store.close()
-    with pytest.raises(StoreError, match="does not reproduce chunk"):
-        kept.open()
+    snapshots = Snapshots(kept.folder, every=30, cost_share=0)
+    venue = Venue(Recorder(kept.path), snapshots=snapshots)
+    assert venue.store.next_sequence == taken[1] - 2
+    snapshots.wait()
+    assert snapshots.get_sequences() == [taken[0], taken[1] - 2]
+    while venue.store.next_sequence < taken[1] + 40:
+        venue.sequencer.set_clock(venue.sequencer.clock + 1)
+        venue.sequencer.flush()
+        snapshots.wait()
+    kept.venue, kept.snapshots = venue, snapshots
+    kept.crash()
+    assert get_loaded(kept, monkeypatch) > taken[1]
 
 
 def test_offer__enough_entries__is_written_without_asking(new_path):
