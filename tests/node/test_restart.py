@@ -12,9 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deltaroll.engine.matching import OrderStatus
-from deltaroll.node.entries import SealEntry, encode_entry
+from deltaroll.node.capture import Contents, capture, decode_capture, encode_capture
+from deltaroll.node.entries import SealEntry, decode_entry, encode_entry
+from deltaroll.node.machine import Machine
 from deltaroll.node.store import SealedChunk, Store, StoreError
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
+from deltaroll.protocol.state import State
 from deltaroll.protocol.types import AccountId
 from tests.node.streams import make_option_stream, make_stream, operations, option_operations
 from tests.node.support import (
@@ -214,6 +217,38 @@ def test_restart__store_tampered_with__is_refused(filled, statement, complaint):
     execute(filled, statement)
     with pytest.raises(StoreError, match=complaint):
         restart(filled)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5, 9, 16])
+def test_restart__damaged_end__goes_on_from_the_last_good_record(filled, lost):
+    """Chunks that were sealed from what is lost are gone with it, and kept."""
+    with closing(Store(filled, DOMAIN)) as store:
+        entries = [entry for _, entry in store.iterate_entries()]
+        kept = entries[: len(entries) - lost]
+        store._connection.execute("UPDATE log SET chain = x'' WHERE sequence >= ?", (len(kept),))
+        chunks = get_chunks(store)
+    sealed: list[SealedChunk] = []
+    machine = Machine(State(), DOMAIN, sealed.append)
+    for sequence, encoding in enumerate(kept):
+        machine.apply(sequence, decode_entry(encoding))
+    for _ in range(2):
+        venue = restart(filled)
+        assert venue.store.next_sequence == len(kept)
+        assert get_chunks(venue.store) == sealed == chunks[: len(sealed)]
+        found = read_contents(venue.sequencer._machine)
+        assert found == read_contents(machine)
+        crash(venue)
+    venue = restart(filled)
+    venue.sequencer.set_clock(venue.sequencer.clock + 100)
+    venue.sequencer.flush()
+    crash(venue)
+    assert restart(filled).store.next_sequence == len(kept) + 1
+    asides = list(filled.parent.glob(filled.name + ".cut-*"))
+    assert len(asides) == 1 + (len(sealed) < len(chunks))
+
+
+def read_contents(machine: Machine) -> Contents:
+    return decode_capture(encode_capture(capture(machine)))
 
 
 def test_restart__log_rewritten_with_good_hashes__does_not_give_the_chunks(filled):

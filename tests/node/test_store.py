@@ -313,3 +313,20 @@ def test_init__memory__keeps_no_file(tmp_path, monkeypatch):
     store.append(b"x")
     store.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_vacuum_into__while_the_store_is_written__copy_is_whole(path, new_path):
+    """As docs/operate/backup.md says to copy a live store."""
+    store = Store(path, DOMAIN)
+    for number in range(200):
+        store.append(b"entry %d" % number)
+        if number % 3 == 0:
+            store.flush()
+        if number == 100:
+            copy = new_path()
+            with closing(sqlite3.connect(path)) as other:
+                other.execute("VACUUM INTO ?", (str(copy),))
+    backup = Store(copy, DOMAIN)
+    assert backup.repair() is None
+    assert [sequence for sequence, _ in backup.iterate_entries()] == list(range(100))
+    assert backup._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
