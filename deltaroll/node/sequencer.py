@@ -6,8 +6,6 @@ Callers acknowledge nothing before `flush` has returned.
 
 from collections.abc import Callable
 
-import structlog
-
 from deltaroll.node.admission import (
     MAX_WINDOW,
     NO_TERMS,
@@ -87,20 +85,6 @@ from deltaroll.protocol.types import (
     Underlying,
     Withdraw,
 )
-
-log = structlog.get_logger(__name__)
-
-LEAST_DATA_FEE = 300
-"""Wei a gas. Where L1 asks for less, data is free: so small a level may fall to less than a quarter
-within ten batches, and a fee that was legal when it was set would not be when it is posted."""
-
-
-MAX_FIRED = 32
-"""Held orders that are matched at a time: nobody waits for thousands of them."""
-REPLAY_STEPS = 1_024
-"""Steps of a replayed log that are handed over at once."""
-FOREVER = 1 << 63
-"""After every sequence number."""
 
 
 class Sequencer(Core):

@@ -246,6 +246,31 @@ def test_rebase__others_have_posted__book_and_held_orders_are_told_as_they_are(n
     finish(desk)
 
 
+def trade_at_random(desk: Desk, dice: random.Random) -> None:
+    """Anything the desk takes, and a deposit that L1 may take back, with things after it."""
+    for _ in range(40):
+        play(desk.venue, dice)
+        if dice.random() < 0.1:
+            desk.seal()
+    deposit(desk, CARL, 1 + dice.randrange(9))
+    desk.sync()
+    for _ in range(10):
+        play(desk.venue, dice)
+    desk.seal()
+
+
+def lose(desk: Desk, is_reorganised: bool) -> None:
+    """L1 takes a block back, or takes nothing for too long."""
+    if is_reorganised:
+        desk.l1.reorganise(1)
+    else:
+        desk.l1.mine(MAX_CLOCK_LAG)
+    assert recover(desk) is not None
+    if not is_reorganised:
+        desk.venue.observe(PRICE)
+        desk.venue.observe(PRICE, index=OTHER_INDEX)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_rebase__anything_the_desk_takes__listeners_and_restarts_agree(new_path, seed):
     dice = random.Random(seed)
@@ -253,24 +278,9 @@ def test_rebase__anything_the_desk_takes__listeners_and_restarts_agree(new_path,
     deposit(desk, CARL, CASH)
     desk.sync()
     for _ in range(4):
-        for _ in range(40):
-            play(desk.venue, dice)
-            if dice.random() < 0.1:
-                desk.seal()
-        deposit(desk, CARL, 1 + dice.randrange(9))
-        desk.sync()
-        for _ in range(10):
-            play(desk.venue, dice)
-        desk.seal()
+        trade_at_random(desk, dice)
         tail.check(desk.sequencer)
-        if dice.random() < 0.7:
-            desk.l1.reorganise(1)
-            assert recover(desk) is not None
-        else:
-            desk.l1.mine(MAX_CLOCK_LAG)
-            assert recover(desk) is not None
-            desk.venue.observe(PRICE)
-            desk.venue.observe(PRICE, index=OTHER_INDEX)
+        lose(desk, is_reorganised=dice.random() < 0.7)
         check_again(desk, tail)
     assert tail.rebased
     desk.store.close()

@@ -12,12 +12,11 @@ from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.snapshots import Snapshots
 from deltaroll.node.store import Store
 from deltaroll.node.telling import tell_steps
-from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from tests.node.desk_streams import compute_desk, play
 from tests.node.l1 import FakeL1
 from tests.node.support import CASH, DOMAIN, OTHER_INDEX, PRICE
 from tests.node.test_batcher import Desk
-from tests.node.test_rebased_desk import Tail
+from tests.node.test_rebased_desk import Tail, lose, trade_at_random
 from tests.node.test_recovery import CARL, deposit, open_desk, recover
 
 
@@ -28,23 +27,8 @@ def live(desk: Desk, seed: int) -> Iterator[None]:
     deposit(desk, CARL, CASH)
     desk.sync()
     for turn in range(3):
-        for _ in range(40):
-            play(desk.venue, dice)
-            if dice.random() < 0.1:
-                desk.seal()
-        deposit(desk, CARL, 1 + dice.randrange(9))
-        desk.sync()
-        for _ in range(10):
-            play(desk.venue, dice)
-        desk.seal()
-        if turn != 1:
-            desk.l1.reorganise(1)
-        else:
-            desk.l1.mine(MAX_CLOCK_LAG)
-        assert recover(desk) is not None
-        if turn == 1:
-            desk.venue.observe(PRICE)
-            desk.venue.observe(PRICE, index=OTHER_INDEX)
+        trade_at_random(desk, dice)
+        lose(desk, is_reorganised=turn != 1)
         desk.sequencer.flush()
         yield
 
