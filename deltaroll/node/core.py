@@ -42,7 +42,7 @@ from deltaroll.node.replay import (
     has_survived,
 )
 from deltaroll.node.snapshots import Snapshots
-from deltaroll.node.telling import tell_steps
+from deltaroll.node.telling import tell_steps, validate_heard
 from deltaroll.protocol.eip712 import hash_order
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import State
@@ -104,7 +104,8 @@ class Core:
         Raises
         ------
         StoreError
-            When the log is damaged, or does not reproduce the chunks that were sealed from it.
+            When the log is damaged, does not reproduce the chunks that were sealed from it, or ends
+            before what the listener has heard of.
         """
         self.store = store
         self.domain = domain
@@ -137,6 +138,7 @@ class Core:
         parts = compute_parts(self.store)
         before = record_from = FOREVER
         if self._listener is not None:
+            validate_heard(self.store, listen_from)
             if listen_from and not has_survived(parts, listen_from - 1):
                 tell_steps(self.store, self.domain, self._listener, listen_from, self._snapshots)
                 record_from = self.store.next_sequence

@@ -39,9 +39,25 @@ def tell_steps(
     Raises
     ------
     StoreError
-        When the log is damaged.
+        When the log is damaged, or does not have the entries before `first`.
     """
+    validate_heard(source, first)
     _Teller(source, Origin(source, domain, State(), snapshots), listener).tell(first)
+
+
+def validate_heard(source: Log, first: int) -> None:
+    """Check that a log has the entries before `first`, that a listener says it has heard of.
+
+    Raises
+    ------
+    StoreError
+        When it ends before: its end was cut, or it is an older copy.
+    """
+    if first > source.next_sequence:
+        raise StoreError(
+            f"listener: it has heard of entries up to {first - 1}, and the log ends at "
+            f"{source.next_sequence - 1}: what it made of them has to be made again"
+        )
 
 
 class _Teller:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from deltaroll.node.snapshots import (
     encode_snapshot,
     select_kept,
 )
-from deltaroll.node.store import Store
+from deltaroll.node.store import Store, StoreError
+from deltaroll.node.telling import tell_steps
 from deltaroll.protocol.hashing import keccak
 from tests.node.desk_streams import compute_desk
 from tests.node.desk_streams import play as play_desk
@@ -186,6 +188,19 @@ def test_listener__has_heard_up_to_somewhere__hears_the_rest(new_path, seed):
         assert heard == everything[first:], "that is not durable"
         crash_sequencer(sequencer)
         snapshots.close()
+
+
+def test_listener__has_heard_of_more_than_there_is__is_told_so(new_path):
+    """The log's end was cut, or it is an older copy."""
+    kept = Kept(new_path())
+    end = kept.venue.store.next_sequence
+    kept.crash()
+    problem = f"heard of entries up to {end}, and the log ends at {end - 1}"
+    with closing(Store(kept.path, DOMAIN)) as store:
+        with pytest.raises(StoreError, match=problem):
+            Sequencer(store, DOMAIN, listener=lambda steps: None, listen_from=end + 1)
+        with pytest.raises(StoreError, match=problem):
+            tell_steps(store, DOMAIN, lambda steps: None, end + 1)
 
 
 def crash_sequencer(sequencer: Sequencer) -> None:
