@@ -15,7 +15,7 @@ from deltaroll.protocol.constants import (
     MAX_MESSAGE_GAS,
     MAX_MESSAGE_WITNESS,
 )
-from deltaroll.protocol.fault import Fault, TransitionFault
+from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import (
     State,
     compute_state_root,
@@ -28,7 +28,7 @@ from deltaroll.protocol.state import (
     validate_account,
 )
 from deltaroll.protocol.types import AccountId, Exit, MarketId, Position, Slot, SlotId
-from tests.protocol.markets import make_perpetual
+from tests.protocol.markets import attempt, make_perpetual
 from tests.protocol.money import make_account, make_order, owner_of
 
 FIRST, SECOND = AccountId(1), AccountId(2)
@@ -158,35 +158,27 @@ def test_limit_message__weight_so_far__is_limited_where_there_is_room(
 
 
 @pytest.mark.parametrize(
-    ("cash", "epoch", "is_valid"),
+    ("cash", "epoch", "fault"),
     [
-        (-INT128, 0, True),
-        (-INT128 - 1, 0, False),
-        (INT128 - 1, UINT32 - 1, True),
-        (INT128, 0, False),
-        (0, UINT32, False),
+        (-INT128, 0, Fault.NONE),
+        (-INT128 - 1, 0, Fault.OUT_OF_RANGE),
+        (INT128 - 1, UINT32 - 1, Fault.NONE),
+        (INT128, 0, Fault.OUT_OF_RANGE),
+        (0, UINT32, Fault.OUT_OF_RANGE),
     ],
 )
 def test_validate_account__ends_of_the_leafs_ranges__are_the_last_that_fit(
-    cash: int, epoch: int, is_valid: bool
+    cash: int, epoch: int, fault: Fault
 ):
     account = make_account(owner_of(1), cash, epoch=epoch)
-    if is_valid:
-        validate_account(account)
-        return
-    with pytest.raises(TransitionFault) as caught:
-        validate_account(account)
-    assert caught.value.fault == Fault.OUT_OF_RANGE
+    assert attempt(lambda: validate_account(account)) == fault
 
 
-@pytest.mark.parametrize(("size", "is_valid"), [(-(1 << 63), True), (1 << 63, False)])
+@pytest.mark.parametrize(
+    ("size", "fault"), [(-(1 << 63), Fault.NONE), (1 << 63, Fault.OUT_OF_RANGE)]
+)
 def test_validate_account__position_at_the_end_of_its_range__is_the_last_that_fits(
-    size: int, is_valid: bool
+    size: int, fault: Fault
 ):
     account = make_account(owner_of(1), 0, Position(MARKET, size, 0))
-    if is_valid:
-        validate_account(account)
-        return
-    with pytest.raises(TransitionFault) as caught:
-        validate_account(account)
-    assert caught.value.fault == Fault.OUT_OF_RANGE
+    assert attempt(lambda: validate_account(account)) == fault
