@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from tests.mutation import run
 from tests.mutation.python_mutants import generate
-from tests.mutation.run import PYTHON, SIDES, Choice, read_explained, read_open, tell
+from tests.mutation.run import PYTHON, SIDES, Choice, read_explained, read_open, tell, write_results
 
 PLANTED = [("bits", "a"), ("bits", "b"), ("leaf", "c"), ("leaf", "d"), ("leaf", "e")]
 
@@ -50,3 +53,16 @@ def test_survivors__python__are_mutants_that_there_are() -> None:
 
 def test_survivors__both_sides__none_is_open() -> None:
     assert not any(read_open(side) for side in SIDES)
+
+
+def test_write_results__one_side_was_run__the_other_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.toml"
+    path.write_text('[python]\ntotal = "old"\nbits = [1, 0, 0]\n[solidity]\ntotal = "kept"\n')
+    monkeypatch.setattr(run, "RESULTS", path)
+    result = tell(PYTHON, PLANTED, [("bits", "a"), ("leaf", "d")], True)
+    write_results([result])
+    found = tomllib.loads(path.read_text())
+    assert found["python"] == {"total": result.describe(), "bits": [2, 1, 0], "leaf": [3, 0, 1]}
+    assert found["solidity"] == {"total": "kept"}
