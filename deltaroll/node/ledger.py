@@ -131,9 +131,7 @@ class Ledger:
             if amount:
                 self.flows.append(CashFlow(account_id, kind or FlowKind.OTHER, amount))
 
-    def _note_positions(
-        self, state: State, account_id: AccountId, before: Account | None
-    ) -> int:
+    def _note_positions(self, state: State, account_id: AccountId, before: Account | None) -> int:
         """Note what an account's positions have paid; return the rest of its change in cash."""
         after = state.accounts[account_id]
         if before is None:
@@ -185,9 +183,7 @@ class Ledger:
         sender, recipient, amount = transfer.sender, transfer.recipient, transfer.amount
         for account, other, change in ((sender, recipient, -amount), (recipient, sender, amount)):
             if account != INSURANCE_ACCOUNT:
-                self.flows.append(
-                    CashFlow(account, FlowKind.TRANSFER, change, counterparty=other)
-                )
+                self.flows.append(CashFlow(account, FlowKind.TRANSFER, change, counterparty=other))
 
     def _note_takeover(
         self, state: State, bid: Liquidate, before: Mapping[AccountId, Account | None]

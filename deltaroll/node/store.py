@@ -122,6 +122,14 @@ class Store:
         ).fetchone()
         return None if row is None else bytes(row[0])
 
+    def iterate_receipts(self, first: int, after: int) -> Iterator[bytes]:
+        """Yield the durable receipts of entries from `first` up to, not with, `after`."""
+        rows = self._connection.execute(
+            "SELECT receipt FROM receipts WHERE sequence >= ? AND sequence < ? ORDER BY sequence",
+            (first, after),
+        )
+        return (bytes(receipt) for (receipt,) in rows)
+
     def flush(self) -> None:
         """Make the open group durable, all or nothing.
 

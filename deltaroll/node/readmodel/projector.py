@@ -1,0 +1,265 @@
+"""Keeps a history: takes the steps of the log and writes them, on a thread of its own.
+
+Each transaction holds the rows of whole steps and the number of the last one, so a step is in
+exactly once, whenever the process or the database dies. A database that is gone is tried again; the
+node trades on meanwhile.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock, Thread
+from time import time
+
+import structlog
+from sqlalchemy import Engine, func, select, update
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from deltaroll.node.api.data import BatchData
+from deltaroll.node.events import Step
+from deltaroll.node.readmodel.database import HistoryError, insert, open_history, upsert
+from deltaroll.node.readmodel.inbox import MAX_WAITING, Inbox
+from deltaroll.node.readmodel.tables import Batch, BatchStage, Progress, Receipt
+from deltaroll.node.readmodel.writer import Writer, write_receipts
+from deltaroll.node.receipts import decode_receipt
+from deltaroll.node.store import Store
+
+log = structlog.get_logger(__name__)
+
+STEPS_AT_ONCE = 2_000
+"""Of one transaction, about."""
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds until a database is tried again."""
+
+
+class Historian:
+    """A history and what writes it, with nothing of threads."""
+
+    def __init__(
+        self, engine: Engine, domain: bytes, open_store: Callable[[], Store] | None = None
+    ) -> None:
+        """`open_store`: where receipts are read, on the thread that writes; None: there are
+        none."""
+        self.engine = engine
+        self.domain = domain
+        self._open_store = open_store
+        self._store: Store | None = None
+        self._writer = Writer()
+
+    def get_applied(self) -> int:
+        """Return the last step that is in; -1 when there is none."""
+        with self.engine.begin() as connection:
+            return int(connection.execute(select(Progress.sequence)).scalar_one())
+
+    def apply(self, steps: Sequence[Step]) -> int:
+        """Write the steps that are not in yet; return the last one that is.
+
+        Raises
+        ------
+        SQLAlchemyError
+            When the database is not to be had; nothing is in then, or everything.
+        """
+        try:
+            with self.engine.begin() as connection:
+                applied = int(
+                    connection.execute(select(Progress.sequence).with_for_update()).scalar_one()
+                )
+                fresh = [step for step in steps if step.sequence > applied]
+                if fresh:
+                    self._writer.write(connection, fresh)
+                    applied = fresh[-1].sequence
+                    if self._open_store is not None:
+                        if self._store is None:
+                            self._store = self._open_store()
+                        latest = connection.execute(select(func.max(Receipt.sequence))).scalar()
+                        first = 0 if latest is None else latest + 1
+                        write_receipts(
+                            connection,
+                            [
+                                decode_receipt(receipt)
+                                for receipt in self._store.iterate_receipts(first, applied + 1)
+                            ],
+                        )
+        except BaseException:
+            self._writer.forget()
+            raise
+        return applied
+
+    def note_batches(self, batches: Sequence[BatchData], first: int) -> None:
+        """Write what L1 says about batches from number `first` on: those that are not there any
+        more are removed.
+
+        Raises
+        ------
+        SQLAlchemyError
+        """
+        now = int(time())
+        with self.engine.begin() as connection:
+            there = [batch.header_hash for batch in batches]
+            connection.execute(
+                update(Batch)
+                .where(Batch.index >= first, Batch.header_hash.not_in(there))
+                .values(stage="removed")
+            )
+            upsert(
+                connection,
+                Batch,
+                [
+                    {
+                        "header_hash": batch.header_hash,
+                        "index": batch.index,
+                        "stage": batch.stage,
+                        "chunks": batch.chunks,
+                        "block": batch.block,
+                        "l1_time": batch.l1_time,
+                    }
+                    for batch in batches
+                ],
+            )
+            known = {
+                (row.header_hash, row.stage)
+                for row in connection.execute(
+                    select(Batch.header_hash, BatchStage.stage)
+                    .join(BatchStage, Batch.header_hash == BatchStage.header_hash)
+                    .where(Batch.index >= first)
+                )
+            }
+            fresh = connection.execute(
+                select(Batch.header_hash, Batch.stage).where(Batch.index >= first)
+            ).all()
+            insert(
+                connection,
+                BatchStage,
+                [
+                    {"header_hash": row.header_hash, "stage": row.stage, "noted_at": now}
+                    for row in fresh
+                    if (row.header_hash, row.stage) not in known
+                ],
+            )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self.engine.dispose()
+
+
+class Projector:
+    """Writes a history while the node runs."""
+
+    def __init__(
+        self,
+        url: str,
+        domain: bytes,
+        spill: Path,
+        open_store: Callable[[], Store] | None = None,
+        most: int = MAX_WAITING,
+    ) -> None:
+        """Open the history and begin to write; `most`: steps that may wait in memory.
+
+        Raises
+        ------
+        HistoryError, SQLAlchemyError
+            When it cannot be used. Later on such an error is only logged.
+        """
+        self._historian = Historian(open_history(url, domain), domain, open_store)
+        self.applied = self._historian.get_applied()
+        """Sequence number of the last step that is written."""
+        self.told = self.applied
+        """The same of the last one that was published."""
+        self.problem = ""
+        """Why nothing is written just now; empty: nothing is wrong."""
+        self._inbox = Inbox(spill, most)
+        self._batches: tuple[tuple[BatchData, ...], int] | None = None
+        self._lock = Lock()
+        self._thread = Thread(target=self._run, name="history")
+        self._thread.start()
+
+    @property
+    def lag(self) -> int:
+        """How many steps the history is behind."""
+        return max(0, self.told - self.applied)
+
+    def listen(self, steps: Sequence[Step]) -> None:
+        """Take the steps of a commit: a sequencer's listener."""
+        if steps and steps[-1].sequence > self.told:
+            self.told = steps[-1].sequence
+            self._inbox.put(steps)
+
+    def check(self, last: int) -> None:
+        """Check against the log's last sequence number.
+
+        Raises
+        ------
+        HistoryError
+            When the history knows more than the log: it is another log's, or the log was set back.
+        """
+        if self.applied > last:
+            raise HistoryError(
+                f"history: it knows step {self.applied}, the log ends with {last}: build it again, "
+                "`ape run history --rebuild`"
+            )
+
+    def note_batches(self, batches: Sequence[BatchData], first: int) -> None:
+        """Take what L1 says about batches from number `first` on."""
+        with self._lock:
+            self._batches = tuple(batches), first
+        self._inbox.put(())
+
+    def close(self) -> None:
+        """Write what waits, if the database takes it, and end the thread."""
+        self._inbox.close()
+        self._thread.join()
+        self._inbox.discard()
+        self._historian.close()
+
+    def _run(self) -> None:
+        try:
+            while (steps := self._inbox.take(STEPS_AT_ONCE)) is not None:
+                if not self._persist(steps):
+                    break
+            if self._inbox.is_broken:
+                self.problem = "stopped: steps could not be kept; a restart goes on from the log"
+        except Exception as problem:  # noqa: BLE001 (whatever it is, the node trades on)
+            self.problem = f"stopped: {problem!r}"
+            log.error("history_failed", error=repr(problem), after=self.applied)
+            self._inbox.close()
+
+    def _persist(self, steps: Sequence[Step]) -> bool:
+        """Write steps, however long it takes; on the way out the database is tried once. Return
+        whether they are in."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                if steps:
+                    self.applied = self._historian.apply(steps)
+                self._write_batches()
+            except (IntegrityError, DataError):
+                # Another one writes there, or what is there is not ours: waiting does not help.
+                raise
+            except SQLAlchemyError as problem:
+                if not self.problem:
+                    log.error("history_unavailable", error=str(problem), after=self.applied)
+                self.problem = str(problem)
+                if self._inbox.is_closed:
+                    return False
+                self._inbox.pause(pause)
+                pause = min(LONGEST_PAUSE, 2 * pause)
+                continue
+            if self.problem:
+                log.info("history_back", after=self.applied)
+                self.problem = ""
+            return True
+
+    def _write_batches(self) -> None:
+        with self._lock:
+            batches, self._batches = self._batches, None
+        if batches is None:
+            return
+        try:
+            self._historian.note_batches(*batches)
+        except BaseException:
+            with self._lock:
+                self._batches = self._batches or batches
+            raise
