@@ -176,9 +176,9 @@ class CashFlow(msgspec.Struct, frozen=True, tag="cash", gc=False):
     amount: int
     """Positive: it has received."""
     market: int = 0
-    """Of funding and settlement."""
+    """Of funding, settlement and a forced close."""
     lots: int = 0
-    """That have settled."""
+    """That have settled or were closed, signed like the position."""
     counterparty: int = 0
     """Of a transfer; 0: the insurance fund."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from deltaroll.node.events import CashFlow, FlowKind, Liquidation, Takeover
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT
+from deltaroll.protocol.fill import compute_position_size
 from deltaroll.protocol.funding import compute_carry
 from deltaroll.protocol.messages import decode_forced
 from deltaroll.protocol.state import State
@@ -97,16 +98,19 @@ class Ledger:
         before
             The accounts that it has written, as they were.
         """
-        kind = None
+        if not before:
+            # Of a message that could not be honoured nothing need make sense.
+            return
+        kind, market = None, MarketId(0)
         inner: Transaction = transaction
         if isinstance(transaction, Queue):
             message = state.messages[state.globals.queue_index - 1]
-            if message.kind == MessageKind.FORCED and before:
+            if message.kind == MessageKind.FORCED:
                 _, inner, _ = decode_forced(message.body)
             else:
-                kind = MESSAGE_FLOWS.get(MessageKind(message.kind)) if before else None
-        if not before:
-            return
+                kind = MESSAGE_FLOWS.get(MessageKind(message.kind))
+            if kind == FlowKind.FORCE_CLOSE:
+                market = MarketId(int.from_bytes(message.body[4:6], "big"))
         residuals: dict[AccountId, int] = {}
         for account_id in sorted(before):
             if account_id != INSURANCE_ACCOUNT:
@@ -129,7 +133,12 @@ class Ledger:
                 pass
         for account_id, amount in residuals.items():
             if amount:
-                self.flows.append(CashFlow(account_id, kind or FlowKind.OTHER, amount))
+                lots = get_size(before[account_id], market) - get_size(
+                    state.accounts[account_id], market
+                )
+                self.flows.append(
+                    CashFlow(account_id, kind or FlowKind.OTHER, amount, market, lots)
+                )
 
     def _note_positions(self, state: State, account_id: AccountId, before: Account | None) -> int:
         """Note what an account's positions have paid; return the rest of its change in cash."""
@@ -204,3 +213,8 @@ class Ledger:
         self, account: AccountId, kind: FlowKind, amount: int, market: MarketId, lots: int = 0
     ) -> None:
         self.flows.append(CashFlow(account, kind, amount, market, lots))
+
+
+def get_size(account: Account | None, market: MarketId) -> int:
+    """Return the signed lots that an account holds of a series; 0 without either."""
+    return 0 if account is None else compute_position_size(account, market)

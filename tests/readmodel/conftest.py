@@ -20,7 +20,7 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture()
+@pytest.fixture
 def new_sqlite(tmp_path: Path) -> Callable[[], str]:
     """URLs of empty histories."""
     numbers = count()

@@ -12,7 +12,6 @@ from deltaroll.node.readmodel.database import open_history
 from deltaroll.node.readmodel.projector import Historian
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT
-from deltaroll.protocol.types import Series, SeriesStatus
 from tests.node.support import DOMAIN
 
 OPEN = {OrderState.RESTING, OrderState.PARTIALLY_FILLED, OrderState.HELD}
@@ -71,7 +70,13 @@ def check_against_state(engine: Engine, sequencer: Sequencer) -> None:
         cash[account] = cash.get(account, 0) - bought * fill["price"] - fill["fee"]
         sizes[account, market] = sizes.get((account, market), 0) + bought
     for flow in flows:
-        cash[flow["account"]] = cash.get(flow["account"], 0) + flow["amount"]
+        account = flow["account"]
+        cash[account] = cash.get(account, 0) + flow["amount"]
+        sizes[account, flow["market"]] = sizes.get((account, flow["market"]), 0) - flow["lots"]
+    for one in read_standing(engine, tables.Liquidation):
+        for market, lots, _ in one["moves"]:
+            for account, change in ((one["account"], -lots), (one["liquidator"], lots)):
+                sizes[account, market] = sizes.get((account, market), 0) + change
     there = {
         int(account): leaf.cash
         for account, leaf in state.accounts.items()
@@ -81,25 +86,21 @@ def check_against_state(engine: Engine, sequencer: Sequencer) -> None:
     balances = {row["account"]: row for row in read_standing(engine, tables.Balance)}
     assert {account: balances[account]["cash"] for account in there} == there
     for account, leaf in state.accounts.items():
-        assert balances[account]["positions"] == [[held.series, held.size] for held in leaf.positions]
-    if all(is_traded_alone(leaf) for leaf in state.markets.values()) and not any(
-        flow["kind"] in ("liquidation", "force_close", "settlement") for flow in flows
-    ):
-        held = {
-            (int(account), int(position.series)): position.size
-            for account, leaf in state.accounts.items()
-            for position in leaf.positions
-        }
-        assert {key: size for key, size in sizes.items() if size} == held
+        assert balances[account]["positions"] == [
+            [held.series, held.size] for held in leaf.positions
+        ]
+    held = {
+        (int(account), int(position.series)): position.size
+        for account, leaf in state.accounts.items()
+        if account != INSURANCE_ACCOUNT
+        for position in leaf.positions
+    }
+    assert {key: size for key, size in sizes.items() if size and key[0]} == held
     check_slots(fills, sequencer)
     check_orders(engine, sequencer)
     check_candles(engine, fills)
     insurance = read_standing(engine, tables.Insurance)
     assert (insurance[-1]["amount"] if insurance else 0) == state.globals.insurance
-
-
-def is_traded_alone(leaf: object) -> bool:
-    return not isinstance(leaf, Series) or leaf.status != SeriesStatus.SETTLED
 
 
 def check_slots(fills: list[dict[str, Any]], sequencer: Sequencer) -> None:

@@ -102,9 +102,9 @@ class FlowRecord(msgspec.Struct, frozen=True):
     other."""
     amount: Amount
     market: int
-    """Of funding and settlement; else 0."""
+    """Of funding, settlement and a forced close; else 0."""
     lots: int
-    """That have settled; else 0."""
+    """That have settled or were closed, signed like the position; else 0."""
     counterparty: int
     """Of a transfer; 0 there is the insurance fund."""
     reverted_by: int | None
