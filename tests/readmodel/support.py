@@ -20,7 +20,7 @@ UNSTEADY = {"id", "updated_id", "clock", "updated_at", "reverted_by", "sequence"
 
 
 def open_historian(url: str) -> Historian:
-    return Historian(open_history(url, DOMAIN), DOMAIN)
+    return Historian(open_history(url, DOMAIN))
 
 
 class Steps:

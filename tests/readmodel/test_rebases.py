@@ -123,3 +123,87 @@ def test_rebase__whenever_the_history_looked_away__it_ends_alike(new_path, new_s
         ]
         assert told[0] == told[1] == told[2]
     assert read(live.engine, tables.Rebase)
+
+
+def check_everywhere(desk: Desk, steps: Steps, new_url) -> None:
+    """A history that was there and one that is made now say what the state says."""
+    desk.sequencer.flush()
+    for told in (steps, replay(desk)):
+        historian = open_historian(new_url())
+        historian.apply(told.all)
+        check_against_state(historian.engine, desk.sequencer)
+
+
+def test_rebase__chunk_ended_within_a_sweep__its_first_fills_are_kept_under_the_new_step(
+    new_path, new_sqlite, monkeypatch
+):
+    """One order trades with so many makers that its fills are in two chunks; L1 has the first."""
+    monkeypatch.setattr("deltaroll.node.batcher.MAX_CHUNKS", 1)
+    monkeypatch.setattr("deltaroll.node.builder.WEIGHT_CHUNK_GAS", 7_500_000)
+    desk, steps = open_told(new_path())
+    while desk.batcher.post() is not None:
+        pass
+    for slot in range(30):
+        desk.venue.submit(ADA, slot, make_order(PRICE, 1))
+    desk.venue.submit(BLAISE, 50, make_order(PRICE, 30, is_buy=False))
+    desk.seal()
+    desk.batcher.follower.poll()
+    held = desk.batcher.follower.state.accounts
+    while not held[BLAISE].positions:
+        assert desk.batcher.post() is not None
+    done = -held[BLAISE].positions[0].size
+    assert 0 < done < 30
+    desk.l1.mine(MAX_CLOCK_LAG)
+    assert recover(desk) is not None
+    check_everywhere(desk, steps, new_sqlite)
+    historian = open_historian(new_sqlite())
+    historian.apply(steps.all)
+    (rebase,) = read(historian.engine, tables.Rebase)
+    standing = read_standing(historian.engine, tables.Fill)
+    assert len(standing) == 2 * done
+    assert {row["id"] >> tables.PLACE_BITS for row in standing} == {
+        rebase["id"] >> tables.PLACE_BITS
+    }
+    orders = read(historian.engine, tables.Order)
+    assert [row["state"] for row in orders if row["account"] == ADA].count("filled") == done
+
+
+def test_rebase__fills_in_the_batch_of_somebody_else__are_in_the_history(new_path, new_sqlite):
+    desk, steps = open_told(new_path())
+    desk.venue.submit(ADA, 3, make_order(PRICE, 5))
+    desk.pay()
+    desk.post_all()
+    copy = new_path()
+    desk.store._connection.execute("VACUUM INTO ?", (str(copy),))
+    other = Desk(copy, desk.l1)
+    other.venue.submit(BLAISE, 3, make_order(PRICE, 2, is_buy=False))
+    other.pay(9)
+    other.post_all()
+    assert recover(desk) is not None
+    check_everywhere(desk, steps, new_sqlite)
+    historian = open_historian(new_sqlite())
+    historian.apply(steps.all)
+    assert [row["lots"] for row in read_standing(historian.engine, tables.Fill)] == [2, 2]
+
+
+def test_rebase__l1_goes_back_to_what_was_undone__history_goes_there_too(new_path, new_sqlite):
+    """Branch A holds a deposit and a fill, branch B does not; then A again, with another block."""
+    desk, steps = open_told(new_path())
+    start = list(desk.l1.blocks)
+    deposit(desk, CARL, 5)
+    desk.sync()
+    desk.venue.submit(ADA, 3, make_order(PRICE, 5))
+    desk.venue.submit(BLAISE, 3, make_order(PRICE, 2, is_buy=False))
+    assert desk.post_all() == 1
+    old = list(desk.l1.blocks)
+    desk.l1.blocks[:] = start
+    desk.l1.forks += 1
+    desk.l1.mine()
+    assert recover(desk) is not None
+    check_everywhere(desk, steps, new_sqlite)
+    desk.pay(3)
+    assert desk.post_all() == 1
+    desk.l1.blocks[:] = old
+    desk.l1.mine()
+    assert recover(desk) is not None
+    check_everywhere(desk, steps, new_sqlite)

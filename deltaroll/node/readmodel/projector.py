@@ -7,7 +7,7 @@ node trades on meanwhile.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Condition, Lock, Thread
 from time import time
 
 import structlog
@@ -35,13 +35,10 @@ LONGEST_PAUSE = 30.0
 class Historian:
     """A history and what writes it, with nothing of threads."""
 
-    def __init__(
-        self, engine: Engine, domain: bytes, open_store: Callable[[], Store] | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, open_store: Callable[[], Store] | None = None) -> None:
         """`open_store`: where receipts are read, on the thread that writes; None: there are
         none."""
         self.engine = engine
-        self.domain = domain
         self._open_store = open_store
         self._store: Store | None = None
         self._writer = Writer()
@@ -158,19 +155,29 @@ class Projector:
     ) -> None:
         """Open the history and begin to write; `most`: steps that may wait in memory.
 
+        A database that is not to be had is tried again later.
+
         Raises
         ------
-        HistoryError, SQLAlchemyError
-            When it cannot be used. Later on such an error is only logged.
+        HistoryError
+            When it is not ours to write.
         """
-        self._historian = Historian(open_history(url, domain), domain, open_store)
-        self.applied = self._historian.get_applied()
-        """Sequence number of the last step that is written."""
-        self.told = self.applied
+        self._url = url
+        self._domain = domain
+        self._open_store = open_store
+        self._historian: Historian | None = None
+        self.applied = -1
+        """Sequence number of the last step that is written, as far as is known."""
+        self.told = -1
         """The same of the last one that was published."""
         self.problem = ""
         """Why nothing is written just now; empty: nothing is wrong."""
         self._inbox = Inbox(spill, most)
+        self._written = Condition()
+        try:
+            self._open()
+        except SQLAlchemyError as problem:
+            self._note_problem(problem)
         self._batches: tuple[tuple[BatchData, ...], int] | None = None
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="history")
@@ -212,7 +219,11 @@ class Projector:
         self._inbox.close()
         self._thread.join()
         self._inbox.discard()
-        self._historian.close()
+
+    def wait(self, sequence: int, seconds: float) -> bool:
+        """Wait until a step is written; return whether it is."""
+        with self._written:
+            return self._written.wait_for(lambda: self.applied >= sequence, seconds)
 
     def _run(self) -> None:
         try:
@@ -225,6 +236,9 @@ class Projector:
             self.problem = f"stopped: {problem!r}"
             log.error("history_failed", error=repr(problem), after=self.applied)
             self._inbox.close()
+        finally:
+            if self._historian is not None:
+                self._historian.close()
 
     def _persist(self, steps: Sequence[Step]) -> bool:
         """Write steps, however long it takes; on the way out the database is tried once. Return
@@ -232,16 +246,15 @@ class Projector:
         pause = FIRST_PAUSE
         while True:
             try:
+                historian = self._open()
                 if steps:
-                    self.applied = self._historian.apply(steps)
-                self._write_batches()
+                    self._note_applied(historian.apply(steps))
+                self._write_batches(historian)
             except (IntegrityError, DataError):
                 # Another one writes there, or what is there is not ours: waiting does not help.
                 raise
             except SQLAlchemyError as problem:
-                if not self.problem:
-                    log.error("history_unavailable", error=str(problem), after=self.applied)
-                self.problem = str(problem)
+                self._note_problem(problem)
                 if self._inbox.is_closed:
                     return False
                 self._inbox.pause(pause)
@@ -252,13 +265,31 @@ class Projector:
                 self.problem = ""
             return True
 
-    def _write_batches(self) -> None:
+    def _open(self) -> Historian:
+        if self._historian is None:
+            engine = open_history(self._url, self._domain)
+            self._historian = Historian(engine, self._open_store)
+            self.applied = self._historian.get_applied()
+            self.told = max(self.told, self.applied)
+        return self._historian
+
+    def _note_applied(self, sequence: int) -> None:
+        with self._written:
+            self.applied = sequence
+            self._written.notify_all()
+
+    def _note_problem(self, problem: Exception) -> None:
+        if not self.problem:
+            log.error("history_unavailable", error=str(problem), after=self.applied)
+        self.problem = str(problem)
+
+    def _write_batches(self, historian: Historian) -> None:
         with self._lock:
             batches, self._batches = self._batches, None
         if batches is None:
             return
         try:
-            self._historian.note_batches(*batches)
+            historian.note_batches(*batches)
         except BaseException:
             with self._lock:
                 self._batches = self._batches or batches

@@ -1,0 +1,231 @@
+"""The history is written beside the node: each step is in once, and trading goes on."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from sqlalchemy import create_engine, text, update
+
+from deltaroll.node.api.data import BatchData
+from deltaroll.node.events import AccountChange, Step
+from deltaroll.node.readmodel import tables
+from deltaroll.node.readmodel.database import HistoryError, open_history
+from deltaroll.node.readmodel.inbox import Inbox
+from deltaroll.node.readmodel.projector import Projector
+from tests.node.support import DOMAIN
+from tests.readmodel.support import open_historian, read, read_all
+from tests.readmodel.test_streams import make_steps
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 30.0
+HUGE = 1 << 126
+
+
+def make_step(sequence: int) -> Step:
+    return Step(sequence, 1_000 + sequence, (AccountChange(1, HUGE + sequence, 0, 0, 0, ()),))
+
+
+def read_cash(url: str) -> list[int]:
+    return [row["cash"] - HUGE for row in read(open_historian(url).engine, tables.Balance)]
+
+
+def test_apply__killed_again_and_again__tables_are_those_of_one_go(new_path, new_sqlite, new_url):
+    path = new_path()
+    _, steps = make_steps(path, "options", 0, 400)
+    url = new_url()
+    for count in (5, 25):
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.readmodel.replayer", str(path), url],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(count):
+                assert process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+    historian = open_historian(url)
+    assert 0 < historian.get_applied() < steps.all[-1].sequence
+    historian.apply(steps.all)
+    whole = open_historian(new_sqlite())
+    whole.apply(steps.all)
+    assert read_all(historian.engine) == read_all(whole.engine)
+
+
+def test_listen__database_dies__nobody_waits_and_the_history_catches_up(cluster, tmp_path):
+    url = cluster.create()
+    projector = Projector(url, DOMAIN, tmp_path / "spill", most=5)
+    try:
+        projector.listen([make_step(0)])
+        assert projector.wait(0, SECONDS)
+        cluster.stop()
+        try:
+            started = monotonic()
+            for sequence in range(1, 400):
+                projector.listen([make_step(sequence)])
+            assert monotonic() - started < 2
+            assert projector.lag == 399
+        finally:
+            cluster.start()
+        assert projector.wait(399, SECONDS)
+        assert (projector.lag, projector.problem) == (0, "")
+    finally:
+        projector.close()
+    assert read_cash(url) == list(range(400))
+    assert not (tmp_path / "spill").exists()
+
+
+def test_projector__database_not_there_at_the_start__begins_when_it_is(cluster, tmp_path):
+    url = cluster.create()
+    cluster.stop()
+    try:
+        projector = Projector(url, DOMAIN, tmp_path / "spill")
+        assert projector.problem
+        projector.listen([make_step(0)])
+    finally:
+        cluster.start()
+    assert projector.wait(0, SECONDS)
+    projector.close()
+    assert read_cash(url) == [0]
+
+
+def test_listen__more_than_memory_may_hold__nothing_is_lost_or_out_of_order(new_url, tmp_path):
+    url = new_url()
+    for most in (3, 50):
+        projector = Projector(url, DOMAIN, tmp_path / "spill", most=most)
+        last = projector.applied
+        for sequence in range(last + 1, last + 501):
+            projector.listen([make_step(sequence)])
+        projector.close()
+        assert projector.applied == last + 500
+    assert read_cash(url) == list(range(1_000))
+
+
+def test_listen__told_again_after_a_restart__is_in_once(new_sqlite, tmp_path):
+    url = new_sqlite()
+    for length in (10, 25):
+        projector = Projector(url, DOMAIN, tmp_path / "spill")
+        for sequence in range(length):
+            projector.listen([make_step(sequence)])
+        projector.close()
+    assert read_cash(url) == list(range(25))
+
+
+def test_listen__no_room_for_what_waits__says_so_and_keeps_what_it_can(tmp_path, new_sqlite):
+    inbox = Inbox(tmp_path / "nowhere" / "spill", most=1)
+    for sequence in range(3):
+        inbox.put([make_step(sequence)])
+    assert inbox.is_broken
+    assert inbox.take(10) == [make_step(0)]
+    assert inbox.take(10) is None
+    projector = Projector(new_sqlite(), DOMAIN, tmp_path / "spill")
+    projector._inbox.is_broken = True
+    projector.listen([make_step(0)])
+    projector.close()
+    assert "a restart goes on" in projector.problem
+
+
+def test_projector__rows_of_somebody_else__stops_and_trading_goes_on(new_sqlite, tmp_path):
+    url = new_sqlite()
+    other = open_historian(url)
+    other.apply([make_step(0)])
+    with other.engine.begin() as connection:
+        connection.execute(update(tables.Progress).values(sequence=-1))
+    projector = Projector(url, DOMAIN, tmp_path / "spill")
+    projector.listen([make_step(0)])
+    projector._thread.join(SECONDS)
+    assert projector.problem.startswith("stopped: ")
+    projector.listen([make_step(1)])
+    projector.close()
+
+
+def test_open_history__another_rollups__is_refused(new_url):
+    url = new_url()
+    open_history(url, DOMAIN).dispose()
+    with pytest.raises(HistoryError, match="another rollup"):
+        open_history(url, b"\x01" * 32)
+
+
+def test_open_history__another_schema__is_refused_until_built_again(new_url):
+    url = new_url()
+    engine = open_history(url, DOMAIN)
+    with engine.begin() as connection:
+        connection.execute(update(tables.Progress).values(schema_version=99))
+    engine.dispose()
+    with pytest.raises(HistoryError, match=r"schema 99.*--rebuild"):
+        open_history(url, DOMAIN)
+    open_history(url, DOMAIN, is_new=True).dispose()
+    open_history(url, DOMAIN).dispose()
+
+
+def test_open_history__crashed_while_tables_were_made__goes_on(new_url):
+    url = new_url()
+    engine = open_history(url, DOMAIN)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM progress"))
+        connection.execute(text("DROP TABLE fills"))
+    engine.dispose()
+    assert open_historian(url).apply([make_step(0)]) == 0
+
+
+def test_open_history__database_with_tables_of_its_own__is_left_alone(new_url):
+    url = new_url()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE orders (id INTEGER)"))
+    with pytest.raises(HistoryError, match="'orders' of its own"):
+        open_history(url, DOMAIN)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("nonsense", "not a URL"),
+        ("mysql://root@localhost/history", "neither sqlite nor postgresql"),
+        ("sqlite://", "needs a file"),
+    ],
+)
+def test_open_history__no_usable_url__is_refused(url, problem):
+    with pytest.raises(HistoryError, match=problem):
+        open_history(url, DOMAIN)
+
+
+def test_check__history_knows_more_than_the_log__is_refused(new_sqlite, tmp_path):
+    url = new_sqlite()
+    open_historian(url).apply([make_step(7)])
+    projector = Projector(url, DOMAIN, tmp_path / "spill")
+    projector.check(7)
+    with pytest.raises(HistoryError, match="knows step 7, the log ends with 6"):
+        projector.check(6)
+    projector.close()
+
+
+def make_batch(index: int, stage: str, branch: str = "a") -> BatchData:
+    return BatchData(index, f"0x{branch}{index}", stage, 1, 100 + index, 1_000 + index)
+
+
+def test_note_batches__reorganised__stages_are_kept_and_what_is_gone_is_removed(new_url, tmp_path):
+    url = new_url()
+    projector = Projector(url, DOMAIN, tmp_path / "spill")
+    projector.note_batches([make_batch(0, "safe"), make_batch(1, "posted")], 0)
+    projector.close()
+    historian = open_historian(url)
+    historian.note_batches([make_batch(0, "final"), make_batch(1, "posted", "b")], 0)
+    historian.note_batches([make_batch(1, "safe", "b")], 1)
+    found = {row["header_hash"]: row["stage"] for row in read(historian.engine, tables.Batch)}
+    assert found == {"0xa0": "final", "0xa1": "removed", "0xb1": "safe"}
+    stages = {
+        (row["header_hash"], row["stage"]) for row in read(historian.engine, tables.BatchStage)
+    }
+    assert stages == {
+        ("0xa0", "safe"),
+        ("0xa0", "final"),
+        ("0xa1", "posted"),
+        ("0xa1", "removed"),
+        ("0xb1", "posted"),
+        ("0xb1", "safe"),
+    }
