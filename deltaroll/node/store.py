@@ -43,6 +43,28 @@ CREATE TABLE IF NOT EXISTS receipts (
 MEMORY = ":memory:"
 
 
+def read_domain(path: Path) -> bytes:
+    """Return whose store a file is.
+
+    Raises
+    ------
+    StoreError
+        When it is not there, or no store.
+    """
+    if not path.is_file():
+        raise StoreError(f"store: no file {path}")
+    connection = sqlite3.connect(str(path))
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
+    except sqlite3.DatabaseError as problem:
+        raise StoreError(f"store: {path}: {problem}") from problem
+    finally:
+        connection.close()
+    if row is None:
+        raise StoreError(f"store: {path} names no rollup")
+    return bytes(row[0])
+
+
 class Store:
     """One sequencer's log, chunks and postings: the `Log` that a node runs on."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import create_engine, text, update
 
 from deltaroll.node.api.data import BatchData
@@ -15,6 +16,8 @@ from deltaroll.node.readmodel import tables
 from deltaroll.node.readmodel.database import HistoryError, open_history
 from deltaroll.node.readmodel.inbox import Inbox
 from deltaroll.node.readmodel.projector import Projector
+from deltaroll.node.readmodel.rebuild import rebuild
+from tests.loading import load_script
 from tests.node.support import DOMAIN
 from tests.readmodel.support import open_historian, read, read_all
 from tests.readmodel.test_streams import make_steps
@@ -229,3 +232,31 @@ def test_note_batches__reorganised__stages_are_kept_and_what_is_gone_is_removed(
         ("0xb1", "posted"),
         ("0xb1", "safe"),
     }
+
+
+def test_history_script__rebuild_and_catch_up__end_with_what_the_log_says(new_path, new_url):
+    path, url = new_path(), new_url()
+    _, steps = make_steps(path, "trading", 1)
+    script = load_script("history")
+    historian = open_historian(url)
+    historian.apply([make_step(0), *steps.all[3:40]])
+    spoiled = read_all(historian.engine)
+    last = steps.all[-1].sequence
+    for option in ("--rebuild", "--catch-up"):
+        result = CliRunner().invoke(script.cli, ["--store", str(path), "--url", url, option])
+        assert result.exit_code == 0, result.output
+        assert f"step {last} of {last} is written" in result.output
+        whole = open_historian(url)
+        assert read_all(whole.engine) != spoiled
+    whole.apply(steps.all)
+    fresh = read_all(whole.engine)
+    rebuild(path, url)
+    assert read_all(whole.engine) == fresh
+
+
+@pytest.mark.parametrize("arguments", [["--url", "mysql://here"], ["--store", "/nowhere/log"]])
+def test_history_script__nothing_to_look_at__is_one_line(arguments):
+    result = CliRunner().invoke(load_script("history").cli, arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1

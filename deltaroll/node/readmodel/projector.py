@@ -10,13 +10,14 @@ from pathlib import Path
 from threading import Condition, Lock, Thread
 from time import time
 
+import msgspec
 import structlog
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from deltaroll.node.api.data import BatchData
 from deltaroll.node.events import Step
-from deltaroll.node.readmodel.database import HistoryError, insert, open_history, upsert
+from deltaroll.node.readmodel.database import HistoryError, open_history, upsert
 from deltaroll.node.readmodel.inbox import MAX_WAITING, Inbox
 from deltaroll.node.readmodel.tables import Batch, BatchStage, Progress, Receipt
 from deltaroll.node.readmodel.writer import Writer, write_receipts
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 STEPS_AT_ONCE = 2_000
 """Of one transaction, about."""
+SETTLED = "settled"
+"""The last stage of a batch."""
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds until a database is tried again."""
@@ -90,47 +93,23 @@ class Historian:
         ------
         SQLAlchemyError
         """
-        now = int(time())
         with self.engine.begin() as connection:
-            there = [batch.header_hash for batch in batches]
-            connection.execute(
-                update(Batch)
-                .where(Batch.index >= first, Batch.header_hash.not_in(there))
-                .values(stage="removed")
-            )
-            upsert(
-                connection,
-                Batch,
-                [
-                    {
-                        "header_hash": batch.header_hash,
-                        "index": batch.index,
-                        "stage": batch.stage,
-                        "chunks": batch.chunks,
-                        "block": batch.block,
-                        "l1_time": batch.l1_time,
-                    }
-                    for batch in batches
-                ],
-            )
             known = {
-                (row.header_hash, row.stage)
-                for row in connection.execute(
-                    select(Batch.header_hash, BatchStage.stage)
-                    .join(BatchStage, Batch.header_hash == BatchStage.header_hash)
-                    .where(Batch.index >= first)
-                )
+                row.header_hash: dict(row._mapping)
+                for row in connection.execute(select(Batch.__table__).where(Batch.index >= first))
             }
-            fresh = connection.execute(
-                select(Batch.header_hash, Batch.stage).where(Batch.index >= first)
-            ).all()
-            insert(
+            rows = {batch.header_hash: msgspec.structs.asdict(batch) for batch in batches}
+            for header_hash, row in known.items():
+                rows.setdefault(header_hash, row | {"stage": "removed"})
+            changed = [row for row in rows.values() if known.get(row["header_hash"]) != row]
+            upsert(connection, Batch, changed)
+            now = int(time())
+            upsert(
                 connection,
                 BatchStage,
                 [
-                    {"header_hash": row.header_hash, "stage": row.stage, "noted_at": now}
-                    for row in fresh
-                    if (row.header_hash, row.stage) not in known
+                    {"header_hash": row["header_hash"], "stage": row["stage"], "noted_at": now}
+                    for row in changed
                 ],
             )
 
@@ -178,7 +157,10 @@ class Projector:
             self._open()
         except SQLAlchemyError as problem:
             self._note_problem(problem)
-        self._batches: tuple[tuple[BatchData, ...], int] | None = None
+        self._batches: tuple[list[BatchData], int] | None = None
+        self._told_batches: tuple[BatchData, ...] = ()
+        self.first_unsettled = 0
+        """Batches from this one on may still come to another stage."""
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="history")
         self._thread.start()
@@ -210,9 +192,28 @@ class Projector:
 
     def note_batches(self, batches: Sequence[BatchData], first: int) -> None:
         """Take what L1 says about batches from number `first` on."""
+        told = tuple(batches)
+        if not told or told == self._told_batches:
+            return
+        self._told_batches = told
+        unsettled = (batch.index for batch in told if batch.stage != SETTLED)
+        self.first_unsettled = min(unsettled, default=told[-1].index)
         with self._lock:
-            self._batches = tuple(batches), first
+            self._wait_with(list(told), first)
         self._inbox.put(())
+
+    def _put_back(self, batches: list[BatchData], first: int) -> None:
+        later, self._batches = self._batches, (batches, first)
+        if later is not None:
+            self._wait_with(*later)
+
+    def _wait_with(self, batches: list[BatchData], first: int) -> None:
+        """Put batches to those that wait already, which are older."""
+        if self._batches is not None:
+            waiting, since = self._batches
+            batches = [batch for batch in waiting if batch.index < first] + batches
+            first = min(since, first)
+        self._batches = batches, first
 
     def close(self) -> None:
         """Write what waits, if the database takes it, and end the thread."""
@@ -292,5 +293,5 @@ class Projector:
             historian.note_batches(*batches)
         except BaseException:
             with self._lock:
-                self._batches = self._batches or batches
+                self._put_back(*batches)
             raise

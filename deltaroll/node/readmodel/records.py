@@ -206,7 +206,7 @@ class CandleRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class StageRecord(msgspec.Struct, frozen=True, gc=False):
-    """When the node has seen a batch in a stage for the first time, by its own clock."""
+    """When the node has last seen a batch come to a stage, by its own clock."""
 
     stage: str
     noted_at: int

@@ -280,7 +280,7 @@ class Batch(Table):
 
 
 class BatchStage(Table):
-    """When this node has seen a batch come to a stage for the first time; its own clock."""
+    """When this node has last seen a batch come to a stage; its own clock."""
 
     __tablename__ = "batch_stages"
     header_hash: Mapped[str] = mapped_column(String(66), primary_key=True)
