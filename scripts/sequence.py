@@ -32,6 +32,7 @@ from deltaroll.node.operator import Operator
 from deltaroll.node.readmodel.database import get_default_url
 from deltaroll.node.readmodel.projector import Projector
 from deltaroll.node.readmodel.reader import Reader
+from deltaroll.node.readmodel.remote import RemoteHistorian
 from deltaroll.node.receipts import ReceiptKey, load_receipt_key
 from deltaroll.node.sender import PendingError
 from deltaroll.node.sequencer import Sequencer
@@ -84,7 +85,8 @@ def open_history(
         return None, None
     chosen = get_default_url(store) if url is None else url
     spill = store.with_suffix(".history.spill")
-    return Projector(chosen, domain, spill, lambda: Store(store, domain)), Reader(chosen)
+    projector = Projector(lambda: RemoteHistorian(chosen, domain, store), spill)
+    return projector, Reader(chosen)
 
 
 @click.command(cls=ConnectedProviderCommand)

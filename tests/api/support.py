@@ -16,12 +16,13 @@ from deltaroll.node.api.limits import Limits
 from deltaroll.node.api.server import ApiServer
 from deltaroll.node.api.sessions import hash_session
 from deltaroll.node.readmodel.database import get_default_url
+from deltaroll.node.readmodel.historian import Historian
 from deltaroll.node.readmodel.projector import Projector
 from deltaroll.node.readmodel.reader import Reader
 from deltaroll.node.receipts import make_receipt_key
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import SequencerThread
-from deltaroll.node.store import MEMORY, Store
+from deltaroll.node.store import MEMORY
 from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import AccountId, Order, SlotId, TimeInForce
@@ -49,7 +50,8 @@ class Server:
         if folder is not None:
             url = get_default_url(folder / "log.sqlite")
             spill = folder / "spill"
-            self.projector = Projector(url, DOMAIN, spill, lambda: Store(path, DOMAIN))
+            log = folder / "log.sqlite"
+            self.projector = Projector(lambda: Historian(url, DOMAIN, log), spill)
             self.reader = Reader(url)
 
         def open_sequencer() -> Sequencer:

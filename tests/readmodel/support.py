@@ -8,8 +8,7 @@ from sqlalchemy import Engine, select
 from deltaroll.node.events import OrderState, Step
 from deltaroll.node.readmodel import tables
 from deltaroll.node.readmodel.candles import WIDTHS
-from deltaroll.node.readmodel.database import open_history
-from deltaroll.node.readmodel.projector import Historian
+from deltaroll.node.readmodel.historian import Historian
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT
 from tests.node.support import DOMAIN
@@ -20,7 +19,7 @@ UNSTEADY = {"id", "updated_id", "clock", "updated_at", "reverted_by", "sequence"
 
 
 def open_historian(url: str) -> Historian:
-    return Historian(open_history(url, DOMAIN))
+    return Historian(url, DOMAIN)
 
 
 class Steps:

@@ -1,9 +1,7 @@
 """The history is written beside the node: each step is in once, and trading goes on."""
 
+import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -14,15 +12,16 @@ from deltaroll.node.api.data import BatchData
 from deltaroll.node.events import AccountChange, Step
 from deltaroll.node.readmodel import tables
 from deltaroll.node.readmodel.database import HistoryError, open_history
+from deltaroll.node.readmodel.historian import Historian
 from deltaroll.node.readmodel.inbox import Inbox
 from deltaroll.node.readmodel.projector import Projector
 from deltaroll.node.readmodel.rebuild import rebuild
+from deltaroll.node.readmodel.remote import RemoteHistorian
 from tests.loading import load_script
 from tests.node.support import DOMAIN
 from tests.readmodel.support import open_historian, read, read_all
 from tests.readmodel.test_streams import make_steps
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30.0
 HUGE = 1 << 126
 
@@ -35,32 +34,59 @@ def read_cash(url: str) -> list[int]:
     return [row["cash"] - HUGE for row in read(open_historian(url).engine, tables.Balance)]
 
 
-def test_apply__killed_again_and_again__tables_are_those_of_one_go(new_path, new_sqlite, new_url):
-    path = new_path()
-    _, steps = make_steps(path, "options", 0, 400)
-    url = new_url()
-    for count in (5, 25):
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.readmodel.replayer", str(path), url],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            for _ in range(count):
-                assert process.stdout.readline()
-            process.send_signal(signal.SIGKILL)
-    historian = open_historian(url)
-    assert 0 < historian.get_applied() < steps.all[-1].sequence
-    historian.apply(steps.all)
+def test_listen__writer_killed__tables_are_those_of_one_go(
+    new_path, new_sqlite, new_url, tmp_path, monkeypatch
+):
+    """kill -9, in the middle of whatever it does."""
+    monkeypatch.setattr("deltaroll.node.readmodel.projector.STEPS_AT_ONCE", 5)
+    monkeypatch.setattr("deltaroll.node.readmodel.projector.FIRST_PAUSE", 0.01)
+    _, steps = make_steps(new_path(), "trading", 0, 120)
+    url, last = new_url(), steps.all[-1].sequence
+    remote = RemoteHistorian(url, DOMAIN)
+    projector = Projector(lambda: remote, tmp_path / "spill", most=50)
+    for step in steps.all:
+        projector.listen([step])
+        if step.sequence == last // 2:
+            assert projector.wait(step.sequence - 20, SECONDS)
+            killed = remote.pid
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+    assert projector.wait(last, SECONDS)
+    assert remote.pid != killed
+    projector.close()
     whole = open_historian(new_sqlite())
     whole.apply(steps.all)
-    assert read_all(historian.engine) == read_all(whole.engine)
+    assert read_all(open_historian(url).engine) == read_all(whole.engine)
+
+
+def test_remote__what_the_process_refuses__is_raised_here(new_sqlite, tmp_path):
+    url = new_sqlite()
+    remote = RemoteHistorian(url, DOMAIN)
+    assert (remote.get_applied(), remote.apply([make_step(0), make_step(1)])) == (-1, 1)
+    with pytest.raises(HistoryError, match="another rollup"):
+        RemoteHistorian(url, b"\x01" * 32)
+    with open_historian(url).engine.begin() as connection:
+        connection.execute(update(tables.Progress).values(sequence=-1))
+    with pytest.raises(HistoryError, match="somebody else"):
+        remote.apply([make_step(0)])
+    remote.close()
+    assert remote.pid is None
+
+
+def test_close__writer_hangs__is_killed_after_a_while(new_sqlite, tmp_path, monkeypatch):
+    monkeypatch.setattr("deltaroll.node.readmodel.projector.CLOSE_SECONDS", 0.1)
+    remote = RemoteHistorian(new_sqlite(), DOMAIN)
+    projector = Projector(lambda: remote, tmp_path / "spill")
+    assert remote.pid is not None
+    os.kill(remote.pid, signal.SIGSTOP)
+    projector.listen([make_step(0)])
+    projector.close()
+    assert projector.lag == 1
 
 
 def test_listen__database_dies__nobody_waits_and_the_history_catches_up(cluster, tmp_path):
     url = cluster.create()
-    projector = Projector(url, DOMAIN, tmp_path / "spill", most=5)
+    projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill", most=5)
     try:
         projector.listen([make_step(0)])
         assert projector.wait(0, SECONDS)
@@ -85,7 +111,7 @@ def test_projector__database_not_there_at_the_start__begins_when_it_is(cluster, 
     url = cluster.create()
     cluster.stop()
     try:
-        projector = Projector(url, DOMAIN, tmp_path / "spill")
+        projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
         assert projector.problem
         projector.listen([make_step(0)])
     finally:
@@ -98,7 +124,7 @@ def test_projector__database_not_there_at_the_start__begins_when_it_is(cluster, 
 def test_listen__more_than_memory_may_hold__nothing_is_lost_or_out_of_order(new_url, tmp_path):
     url = new_url()
     for most in (3, 50):
-        projector = Projector(url, DOMAIN, tmp_path / "spill", most=most)
+        projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill", most=most)
         last = projector.applied
         for sequence in range(last + 1, last + 501):
             projector.listen([make_step(sequence)])
@@ -110,7 +136,7 @@ def test_listen__more_than_memory_may_hold__nothing_is_lost_or_out_of_order(new_
 def test_listen__told_again_after_a_restart__is_in_once(new_sqlite, tmp_path):
     url = new_sqlite()
     for length in (10, 25):
-        projector = Projector(url, DOMAIN, tmp_path / "spill")
+        projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
         for sequence in range(length):
             projector.listen([make_step(sequence)])
         projector.close()
@@ -124,7 +150,8 @@ def test_listen__no_room_for_what_waits__says_so_and_keeps_what_it_can(tmp_path,
     assert inbox.is_broken
     assert inbox.take(10) == [make_step(0)]
     assert inbox.take(10) is None
-    projector = Projector(new_sqlite(), DOMAIN, tmp_path / "spill")
+    url = new_sqlite()
+    projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
     projector._inbox.is_broken = True
     projector.listen([make_step(0)])
     projector.close()
@@ -137,7 +164,7 @@ def test_projector__rows_of_somebody_else__stops_and_trading_goes_on(new_sqlite,
     other.apply([make_step(0)])
     with other.engine.begin() as connection:
         connection.execute(update(tables.Progress).values(sequence=-1))
-    projector = Projector(url, DOMAIN, tmp_path / "spill")
+    projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
     projector.listen([make_step(0)])
     projector._thread.join(SECONDS)
     assert projector.problem.startswith("stopped: ")
@@ -200,7 +227,7 @@ def test_open_history__no_usable_url__is_refused(url, problem):
 def test_check__history_knows_more_than_the_log__is_refused(new_sqlite, tmp_path):
     url = new_sqlite()
     open_historian(url).apply([make_step(7)])
-    projector = Projector(url, DOMAIN, tmp_path / "spill")
+    projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
     projector.check(7)
     with pytest.raises(HistoryError, match="knows step 7, the log ends with 6"):
         projector.check(6)
@@ -213,7 +240,7 @@ def make_batch(index: int, stage: str, branch: str = "a") -> BatchData:
 
 def test_note_batches__reorganised__stages_are_kept_and_what_is_gone_is_removed(new_url, tmp_path):
     url = new_url()
-    projector = Projector(url, DOMAIN, tmp_path / "spill")
+    projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
     projector.note_batches([make_batch(0, "safe"), make_batch(1, "posted")], 0)
     projector.close()
     historian = open_historian(url)

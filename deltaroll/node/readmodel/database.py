@@ -22,6 +22,10 @@ class HistoryError(Exception):
     """A history that cannot be used, with what can be done about it."""
 
 
+class HistoryDownError(HistoryError):
+    """A history that cannot be reached just now; another time it may."""
+
+
 def get_default_url(store: Path) -> str:
     """Return the URL of the history beside a store."""
     return f"sqlite:///{store.with_name(store.stem + '.history.sqlite')}"

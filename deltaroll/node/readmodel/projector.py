@@ -1,28 +1,18 @@
-"""Keeps a history: takes the steps of the log and writes them, on a thread of its own.
-
-Each transaction holds the rows of whole steps and the number of the last one, so a step is in
-exactly once, whenever the process or the database dies. A database that is gone is tried again; the
-node trades on meanwhile.
+"""Keeps a history while the node runs: takes the steps of the log and has them written, on a thread
+of its own. A database that is gone is tried again; the node trades on meanwhile.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Condition, Lock, Thread
-from time import time
+from typing import Protocol
 
-import msgspec
 import structlog
-from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from deltaroll.node.api.data import BatchData
 from deltaroll.node.events import Step
-from deltaroll.node.readmodel.database import HistoryError, open_history, upsert
+from deltaroll.node.readmodel.database import HistoryDownError, HistoryError
 from deltaroll.node.readmodel.inbox import MAX_WAITING, Inbox
-from deltaroll.node.readmodel.tables import Batch, BatchStage, Progress, Receipt
-from deltaroll.node.readmodel.writer import Writer, write_receipts
-from deltaroll.node.receipts import decode_receipt
-from deltaroll.node.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -33,92 +23,27 @@ SETTLED = "settled"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds until a database is tried again."""
+CLOSE_SECONDS = 60.0
+"""For what waits at the end."""
 
 
-class Historian:
-    """A history and what writes it, with nothing of threads."""
-
-    def __init__(self, engine: Engine, open_store: Callable[[], Store] | None = None) -> None:
-        """`open_store`: where receipts are read, on the thread that writes; None: there are
-        none."""
-        self.engine = engine
-        self._open_store = open_store
-        self._store: Store | None = None
-        self._writer = Writer()
+class AnyHistorian(Protocol):
+    """What writes: here, or in a process of its own."""
 
     def get_applied(self) -> int:
         """Return the last step that is in; -1 when there is none."""
-        with self.engine.begin() as connection:
-            return int(connection.execute(select(Progress.sequence)).scalar_one())
 
     def apply(self, steps: Sequence[Step]) -> int:
-        """Write the steps that are not in yet; return the last one that is.
-
-        Raises
-        ------
-        SQLAlchemyError
-            When the database is not to be had; nothing is in then, or everything.
-        """
-        try:
-            with self.engine.begin() as connection:
-                applied = int(
-                    connection.execute(select(Progress.sequence).with_for_update()).scalar_one()
-                )
-                fresh = [step for step in steps if step.sequence > applied]
-                if fresh:
-                    self._writer.write(connection, fresh)
-                    applied = fresh[-1].sequence
-                    if self._open_store is not None:
-                        if self._store is None:
-                            self._store = self._open_store()
-                        latest = connection.execute(select(func.max(Receipt.sequence))).scalar()
-                        first = 0 if latest is None else latest + 1
-                        write_receipts(
-                            connection,
-                            [
-                                decode_receipt(receipt)
-                                for receipt in self._store.iterate_receipts(first, applied + 1)
-                            ],
-                        )
-        except BaseException:
-            self._writer.forget()
-            raise
-        return applied
+        """Write the steps that are not in yet; return the last one that is."""
 
     def note_batches(self, batches: Sequence[BatchData], first: int) -> None:
-        """Write what L1 says about batches from number `first` on: those that are not there any
-        more are removed.
+        """Write what L1 says about batches from number `first` on."""
 
-        Raises
-        ------
-        SQLAlchemyError
-        """
-        with self.engine.begin() as connection:
-            known = {
-                row.header_hash: dict(row._mapping)
-                for row in connection.execute(select(Batch.__table__).where(Batch.index >= first))
-            }
-            rows = {batch.header_hash: msgspec.structs.asdict(batch) for batch in batches}
-            for header_hash, row in known.items():
-                rows.setdefault(header_hash, row | {"stage": "removed"})
-            changed = [row for row in rows.values() if known.get(row["header_hash"]) != row]
-            upsert(connection, Batch, changed)
-            now = int(time())
-            upsert(
-                connection,
-                BatchStage,
-                [
-                    {"header_hash": row["header_hash"], "stage": row["stage"], "noted_at": now}
-                    for row in changed
-                ],
-            )
+    def abort(self) -> None:
+        """Have whatever is under way fail soon; from any thread."""
 
     def close(self) -> None:
         """Let go of the database."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-        self.engine.dispose()
 
 
 class Projector:
@@ -126,25 +51,25 @@ class Projector:
 
     def __init__(
         self,
-        url: str,
-        domain: bytes,
+        open_historian: Callable[[], AnyHistorian],
         spill: Path,
-        open_store: Callable[[], Store] | None = None,
         most: int = MAX_WAITING,
     ) -> None:
-        """Open the history and begin to write; `most`: steps that may wait in memory.
+        """Open the history and begin to write. A database that is not to be had is tried again
+        later.
 
-        A database that is not to be had is tried again later.
+        Parameters
+        ----------
+        spill
+            File for steps that wait beyond `most`, which may wait in memory.
 
         Raises
         ------
         HistoryError
             When it is not ours to write.
         """
-        self._url = url
-        self._domain = domain
-        self._open_store = open_store
-        self._historian: Historian | None = None
+        self._open_historian = open_historian
+        self._historian: AnyHistorian | None = None
         self.applied = -1
         """Sequence number of the last step that is written, as far as is known."""
         self.told = -1
@@ -155,7 +80,7 @@ class Projector:
         self._written = Condition()
         try:
             self._open()
-        except SQLAlchemyError as problem:
+        except HistoryDownError as problem:
             self._note_problem(problem)
         self._batches: tuple[list[BatchData], int] | None = None
         self._told_batches: tuple[BatchData, ...] = ()
@@ -216,8 +141,11 @@ class Projector:
         self._batches = batches, first
 
     def close(self) -> None:
-        """Write what waits, if the database takes it, and end the thread."""
+        """Write what waits, if the database takes it in time, and end the thread."""
         self._inbox.close()
+        self._thread.join(CLOSE_SECONDS)
+        if self._historian is not None and self._thread.is_alive():
+            self._historian.abort()
         self._thread.join()
         self._inbox.discard()
 
@@ -251,10 +179,7 @@ class Projector:
                 if steps:
                     self._note_applied(historian.apply(steps))
                 self._write_batches(historian)
-            except (IntegrityError, DataError):
-                # Another one writes there, or what is there is not ours: waiting does not help.
-                raise
-            except SQLAlchemyError as problem:
+            except HistoryDownError as problem:
                 self._note_problem(problem)
                 if self._inbox.is_closed:
                     return False
@@ -266,10 +191,9 @@ class Projector:
                 self.problem = ""
             return True
 
-    def _open(self) -> Historian:
+    def _open(self) -> AnyHistorian:
         if self._historian is None:
-            engine = open_history(self._url, self._domain)
-            self._historian = Historian(engine, self._open_store)
+            self._historian = self._open_historian()
             self.applied = self._historian.get_applied()
             self.told = max(self.told, self.applied)
         return self._historian
@@ -284,7 +208,7 @@ class Projector:
             log.error("history_unavailable", error=str(problem), after=self.applied)
         self.problem = str(problem)
 
-    def _write_batches(self, historian: Historian) -> None:
+    def _write_batches(self, historian: AnyHistorian) -> None:
         with self._lock:
             batches, self._batches = self._batches, None
         if batches is None:

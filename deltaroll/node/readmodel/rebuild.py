@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deltaroll.node.events import Step
-from deltaroll.node.readmodel.database import open_history
-from deltaroll.node.readmodel.projector import Historian
+from deltaroll.node.readmodel.historian import Historian
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store, read_domain
 
@@ -28,11 +27,9 @@ def rebuild(
     Raises
     ------
     HistoryError, StoreError
-    SQLAlchemyError
-        When the database fails; another try may go on from there.
     """
     domain = read_domain(store)
-    historian = Historian(open_history(url, domain, is_new), lambda: Store(store, domain))
+    historian = Historian(url, domain, store, is_new)
     log = Store(store, domain)
 
     def listen(steps: Sequence[Step]) -> None:
