@@ -113,7 +113,7 @@ class MarkChange(msgspec.Struct, frozen=True, tag="mark", gc=False):
     index: int = 0
     """That the mark was computed from."""
     premium: int = 0
-    """What longs pay shorts a lot and day from now on, of a perpetual."""
+    """What longs pay shorts a lot and FUNDING_PERIOD from now on, of a perpetual."""
     carry_long: int = 0
     """What longs have paid a lot since the beginning; what shorts have received a lot."""
     carry_short: int = 0
