@@ -1,11 +1,12 @@
 """REST: the history. Pages by cursor, newest first, within a range of L1 time."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 
 from deltaroll.node.admission import RejectedError
-from deltaroll.node.api.endpoint import Asked, Endpoint
+from deltaroll.node.api.endpoint import Asked, Endpoint, Handler
 from deltaroll.node.api.errors import UnknownError
 from deltaroll.node.api.messages import Account, Limit, Market, Slot, Time
 from deltaroll.node.events import FlowKind
@@ -209,157 +210,120 @@ async def get_receipts(asked: Asked) -> Any:
     return await ask_private(asked, RECEIPTS)
 
 
+def make_public(
+    path: str, summary: str, handler: Handler, record: Any, params: type[SpanParams] = SpanParams
+) -> Endpoint:
+    """Return an endpoint for everybody."""
+    return Endpoint(
+        "GET", "/v1/history/" + path, summary, handler, records.Page[record], params, cost=COST
+    )
+
+
+def make_private(
+    path: str,
+    summary: str,
+    handler: Handler,
+    record: Any,
+    params: type[SpanParams] = AccountSpanParams,
+) -> Endpoint:
+    """Return an endpoint for who may see an account."""
+    public = make_public("accounts/{account}/" + path, summary, handler, record, params)
+    return replace(public, is_private=True)
+
+
 HISTORY_ENDPOINTS = (
-    Endpoint(
-        "GET",
-        "/v1/history/markets/{market}/trades",
+    make_public(
+        "markets/{market}/trades",
         "A series' trades",
         get_past_trades,
-        records.Page[records.TradeRecord],
+        records.TradeRecord,
         MarketSpanParams,
-        cost=COST,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/markets/{market}/candles",
+    make_public(
+        "markets/{market}/candles",
         "A series' candles of a minute, an hour or a day",
         get_candles,
-        records.Page[records.CandleRecord],
+        records.CandleRecord,
         CandleParams,
-        cost=COST,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/markets/{market}/funding",
+    make_public(
+        "markets/{market}/funding",
         "A perpetual's funding rates",
         get_funding_rates,
-        records.Page[records.FundingRecord],
+        records.FundingRecord,
         MarketSpanParams,
-        cost=COST,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/liquidations",
+    make_public(
+        "liquidations",
         "Take-overs of accounts in distress",
         get_liquidations,
-        records.Page[records.LiquidationRecord],
-        SpanParams,
-        cost=COST,
+        records.LiquidationRecord,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/auctions",
+    make_public(
+        "auctions",
         "Auctions, when they have begun and ended",
         get_auctions,
-        records.Page[records.AuctionRecord],
-        SpanParams,
-        cost=COST,
+        records.AuctionRecord,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/insurance",
-        "The insurance fund over time",
-        get_past_insurance,
-        records.Page[records.InsuranceRecord],
-        SpanParams,
-        cost=COST,
+    make_public(
+        "insurance", "The insurance fund over time", get_past_insurance, records.InsuranceRecord
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/batches",
+    make_public(
+        "batches",
         "Batches on L1, and when they came to each stage",
         get_past_batches,
-        records.Page[records.BatchRecord],
-        SpanParams,
-        cost=COST,
+        records.BatchRecord,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/rebases",
-        "What L1 has undone",
-        get_rebases,
-        records.Page[records.RebaseRecord],
-        SpanParams,
-        cost=COST,
-    ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/orders",
+    make_public("rebases", "What L1 has undone", get_rebases, records.RebaseRecord),
+    make_private(
+        "orders",
         "An account's orders and their ends",
         get_past_orders,
-        records.Page[records.OrderRecord],
+        records.OrderRecord,
         AccountMarketSpanParams,
-        is_private=True,
-        cost=COST,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/orders/{slot}/{nonce}",
+    make_private(
+        "orders/{slot}/{nonce}",
         "The life of an order",
         get_order_events,
-        records.Page[records.OrderEventRecord],
+        records.OrderEventRecord,
         OrderSpanParams,
-        is_private=True,
-        cost=COST,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/fills",
+    make_private(
+        "fills",
         "An account's fills, with fees",
         get_fills,
-        records.Page[records.FillRecord],
+        records.FillRecord,
         AccountMarketSpanParams,
-        is_private=True,
-        cost=COST,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/cash",
+    make_private(
+        "cash",
         "All that has changed an account's cash, fills apart",
         get_cash_flows,
-        records.Page[records.FlowRecord],
-        AccountSpanParams,
-        is_private=True,
-        cost=COST,
+        records.FlowRecord,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/funding",
+    make_private(
+        "funding",
         "Funding that an account has paid or received",
         get_funding_payments,
-        records.Page[records.FlowRecord],
-        AccountSpanParams,
-        is_private=True,
-        cost=COST,
+        records.FlowRecord,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/transfers",
+    make_private(
+        "transfers",
         "Deposits, withdrawals and transfers of an account",
         get_transfers,
-        records.Page[records.FlowRecord],
-        AccountSpanParams,
-        is_private=True,
-        cost=COST,
+        records.FlowRecord,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/balances",
+    make_private(
+        "balances",
         "An account's cash and positions over time",
         get_balances,
-        records.Page[records.BalanceRecord],
-        AccountSpanParams,
-        is_private=True,
-        cost=COST,
+        records.BalanceRecord,
     ),
-    Endpoint(
-        "GET",
-        "/v1/history/accounts/{account}/receipts",
+    make_private(
+        "receipts",
         "Where an account's receipts stand in the log",
         get_receipts,
-        records.Page[records.ReceiptRecord],
-        AccountSpanParams,
-        is_private=True,
-        cost=COST,
+        records.ReceiptRecord,
     ),
 )

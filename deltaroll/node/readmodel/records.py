@@ -58,7 +58,6 @@ class OrderRecord(msgspec.Struct, frozen=True):
     sequence: int
     """Of the log's entry that told of it first."""
     clock: int
-    updated_at: int
     account: int
     slot: int
     nonce: int
@@ -70,6 +69,7 @@ class OrderRecord(msgspec.Struct, frozen=True):
     remaining: int
     state: str
     reason: str
+    updated_at: int
 
 
 class OrderEventRecord(msgspec.Struct, frozen=True):
@@ -77,17 +77,14 @@ class OrderEventRecord(msgspec.Struct, frozen=True):
 
     sequence: int
     clock: int
-    account: int
-    slot: int
-    nonce: int
+    state: str
+    reason: str
+    remaining: int
     client_id: str
     market: int
     is_buy: bool
     price: int
     size: int
-    remaining: int
-    state: str
-    reason: str
     reverted_by: int | None
 
 

@@ -117,13 +117,9 @@ class Fill(Noted):
     )
 
 
-class OrderEvent(Noted):
-    """An order has come to a state."""
+class OrderColumns:
+    """What there is to say of an order."""
 
-    __tablename__ = "order_events"
-    account: Mapped[int]
-    slot: Mapped[int]
-    nonce: Mapped[int]
     client_id: Mapped[str] = mapped_column(String(36))
     market: Mapped[int]
     is_buy: Mapped[bool]
@@ -132,10 +128,19 @@ class OrderEvent(Noted):
     remaining: Mapped[int]
     state: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str]
+
+
+class OrderEvent(OrderColumns, Noted):
+    """An order has come to a state."""
+
+    __tablename__ = "order_events"
+    account: Mapped[int]
+    slot: Mapped[int]
+    nonce: Mapped[int]
     __table_args__ = (Index("order_events_order", "account", "slot", "nonce", "id"),)
 
 
-class Order(Table):
+class Order(OrderColumns, Table):
     """An order, as its events have left it."""
 
     __tablename__ = "orders"
@@ -147,14 +152,6 @@ class Order(Table):
     clock: Mapped[int]
     updated_id: Mapped[int]
     updated_at: Mapped[int]
-    client_id: Mapped[str] = mapped_column(String(36))
-    market: Mapped[int]
-    is_buy: Mapped[bool]
-    price: Mapped[int]
-    size: Mapped[int]
-    remaining: Mapped[int]
-    state: Mapped[str] = mapped_column(String(20))
-    reason: Mapped[str]
     __table_args__ = (Index("orders_account", "account", "id"),)
 
 
