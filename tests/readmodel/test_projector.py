@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, text, update
 
 from deltaroll.node.api.data import BatchData
-from deltaroll.node.events import AccountChange, Step
+from deltaroll.node.events import AccountChange, Rebased, Step
 from deltaroll.node.readmodel import tables
 from deltaroll.node.readmodel.database import HistoryError, open_history
 from deltaroll.node.readmodel.historian import Historian
@@ -226,7 +226,7 @@ def test_open_history__no_usable_url__is_refused(url, problem):
 
 def test_check__history_knows_more_than_the_log__is_refused(new_sqlite, tmp_path):
     url = new_sqlite()
-    open_historian(url).apply([make_step(7)])
+    open_historian(url).apply([make_step(sequence) for sequence in range(8)])
     projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
     projector.check(7)
     with pytest.raises(HistoryError, match="knows step 7, the log ends with 6"):
@@ -266,7 +266,7 @@ def test_history_script__rebuild_and_catch_up__end_with_what_the_log_says(new_pa
     _, steps = make_steps(path, "trading", 1)
     script = load_script("history")
     historian = open_historian(url)
-    historian.apply([make_step(0), *steps.all[3:40]])
+    historian.apply([make_step(0), *steps.all[1:40]])
     spoiled = read_all(historian.engine)
     last = steps.all[-1].sequence
     for option in ("--rebuild", "--catch-up"):
@@ -287,3 +287,14 @@ def test_history_script__nothing_to_look_at__is_one_line(arguments):
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
     assert result.output.count("\n") == 1
+
+
+def test_apply__steps_are_missing__nothing_is_written(new_sqlite):
+    historian = open_historian(new_sqlite())
+    historian.apply([make_step(0)])
+    with pytest.raises(HistoryError, match=r"steps 1 to 4 are missing.*--catch-up"):
+        historian.apply([make_step(5)])
+    historian.apply([Step(5, 2_000, (Rebased(1),))])
+    with pytest.raises(HistoryError, match="steps 6 to 8 are missing"):
+        historian.apply([Step(9, 2_000, (Rebased(8),))])
+    assert historian.get_applied() == 5

@@ -101,7 +101,7 @@ async def ask(asked: Asked, kind: Kind, *conditions: Any) -> Any:
     """Return a page."""
     span = asked.params.get_span()
     return await get_reader(asked).ask(
-        lambda connection: read_page(connection, kind, span, *conditions)
+        lambda connection: read_page(connection, kind, span, *conditions), asked.address
     )
 
 
@@ -161,7 +161,9 @@ async def get_rebases(asked: Asked) -> Any:
 async def get_past_batches(asked: Asked) -> Any:
     """Return batches and when they came to their stages."""
     span = asked.params.get_span()
-    return await get_reader(asked).ask(lambda connection: read_batches(connection, span))
+    return await get_reader(asked).ask(
+        lambda connection: read_batches(connection, span), asked.address
+    )
 
 
 async def get_past_orders(asked: Asked) -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from deltaroll.node.api.data import BatchData
-from deltaroll.node.events import Step
+from deltaroll.node.events import Rebased, Step
 from deltaroll.node.readmodel.database import (
     HistoryDownError,
     HistoryError,
@@ -71,6 +71,7 @@ class Historian:
                 )
                 fresh = [step for step in steps if step.sequence > applied]
                 if fresh:
+                    check_next(applied, fresh[0])
                     self._writer.write(connection, fresh)
                     applied = fresh[-1].sequence
                     self._write_receipts(connection, applied)
@@ -126,6 +127,22 @@ class Historian:
         first = 0 if latest is None else latest + 1
         receipts = self._store.iterate_receipts(first, applied + 1)
         write_receipts(connection, [decode_receipt(receipt) for receipt in receipts])
+
+
+def check_next(applied: int, step: Step) -> None:
+    """Check that nothing is missing between what is written and a step: it is the next one, or
+    undoes whatever may lie between.
+
+    Raises
+    ------
+    HistoryError
+    """
+    undone = [event.first for event in step.events if isinstance(event, Rebased)]
+    if step.sequence != applied + 1 and not any(first <= applied + 1 for first in undone):
+        raise HistoryError(
+            f"history: steps {applied + 1} to {step.sequence - 1} are missing: "
+            "`ape run history --catch-up`"
+        )
 
 
 @contextmanager

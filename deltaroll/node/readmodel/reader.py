@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -20,8 +20,12 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 THREADS = 4
-MAX_WAITING = 64
-"""Questions that wait for a thread; one more is refused."""
+THREADS_OF_ONE = 2
+"""That one client has at a time."""
+MAX_WAITING = 256
+"""Questions under way; one more is refused."""
+MAX_OF_ONE = 32
+"""Of one client, likewise."""
 STATEMENT_SECONDS = 3.0
 STEPS_BETWEEN = 20_000
 """Instructions of SQLite between two looks at the clock."""
@@ -76,6 +80,14 @@ class Span:
     """With what L1 has undone."""
 
 
+@dataclass(slots=True)
+class Queue:
+    """The questions of one client."""
+
+    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(THREADS_OF_ONE))
+    waiting: int = 0
+
+
 class Reader:
     """Reads a history; asked on an event loop, works on threads."""
 
@@ -91,23 +103,30 @@ class Reader:
         self._seconds = seconds
         self._executor = ThreadPoolExecutor(THREADS, "history-reader")
         self._waiting = 0
+        self._queues: dict[str, Queue] = {}
 
-    async def ask(self, question: Callable[[Connection], Result]) -> Result:
-        """Have a question answered.
+    async def ask(self, question: Callable[[Connection], Result], who: str = "") -> Result:
+        """Have a question answered; `who` asks has some of the threads, so that others have one.
 
         Raises
         ------
         HistoryUnavailableError
             When too many wait, it takes too long, or the database is gone.
         """
-        if self._waiting >= THREADS + MAX_WAITING:
+        queue = self._queues.setdefault(who, Queue())
+        if queue.waiting >= MAX_OF_ONE or self._waiting >= MAX_WAITING:
             raise HistoryUnavailableError("history: too many questions at a time")
+        queue.waiting += 1
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, self.answer, question)
+            async with queue.turn:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._executor, self.answer, question)
         finally:
             self._waiting -= 1
+            queue.waiting -= 1
+            if not queue.waiting:
+                del self._queues[who]
 
     def answer(self, question: Callable[[Connection], Result]) -> Result:
         """Answer a question on this thread; raises as `ask` does."""
