@@ -33,6 +33,13 @@ def server(tmp_path):
         yield found
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A venue where nothing happens."""
+    with serve(folder=tmp_path_factory.mktemp("venue")) as found:
+        yield found
+
+
 def fetch(server: Server, path: str, who=None, status: int = 200):
     """What comes back; `who`: the account whose session is shown."""
     request = urllib.request.Request(f"http://127.0.0.1:{server.api.port}{HISTORY}{path}")
@@ -173,20 +180,20 @@ def test_transfers_receipts_and_the_rest__are_served(server):
     "what",
     ["orders", "orders/1/1", "fills", "cash", "funding", "transfers", "balances", "receipts"],
 )
-def test_private__no_session_or_another_ones__is_refused(server, what):
+def test_private__no_session_or_another_ones__is_refused(quiet, what):
     path = f"/accounts/{ADA}/{what}"
-    assert fetch(server, path, None, 401)["error"]["code"] == "unauthorised"
-    fetch(server, path, BLAISE, 401)
-    fetch(server, path, make_session(ADA, signer=STRANGER), 401)
-    fetch(server, path, ADA)
+    assert fetch(quiet, path, None, 401)["error"]["code"] == "unauthorised"
+    fetch(quiet, path, BLAISE, 401)
+    fetch(quiet, path, make_session(ADA, signer=STRANGER), 401)
+    fetch(quiet, path, ADA)
 
 
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=1001", "cursor=x", f"cursor={2**63}", "since=-1", "reverted=2", "other=1"],
 )
-def test_parameters__out_of_bounds__are_refused(server, query):
-    fetch(server, f"/markets/{PERP}/trades?{query}", None, 400)
+def test_parameters__out_of_bounds__are_refused(quiet, query):
+    fetch(quiet, f"/markets/{PERP}/trades?{query}", None, 400)
 
 
 def test_restart__same_files__history_goes_on(tmp_path):

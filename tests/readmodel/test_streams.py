@@ -45,21 +45,19 @@ def make_steps(path, kind: str, seed: int, length: int = LENGTH) -> tuple[Sequen
     return Sequencer(Store(path, DOMAIN), DOMAIN, listener=steps), steps
 
 
-@pytest.mark.parametrize("kind", ["trading", "options", "rush", "desk"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("trading", 0), ("trading", 1), ("rush", 0), ("desk", 0)]
+)
 def test_history__any_stream__says_what_the_state_says(new_path, new_sqlite, kind, seed):
     sequencer, steps = make_steps(new_path(), kind, seed)
     check(sequencer, steps, new_sqlite())
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_history__in_any_pieces_on_any_database__tables_are_the_same(
-    new_path, new_sqlite, new_url, seed
-):
-    _, steps = make_steps(new_path(), "options", seed)
+def test_history__in_any_pieces_on_any_database__tables_are_the_same(new_path, new_sqlite, new_url):
+    _, steps = make_steps(new_path(), "options", 0)
     whole = open_historian(new_sqlite())
     whole.apply(steps.all)
-    url, dice, at = new_url(), random.Random(seed), 0
+    url, dice, at = new_url(), random.Random(1), 0
     while at < len(steps.all):
         pieces = open_historian(url)
         for _ in range(3):
