@@ -181,11 +181,11 @@ def cli(
         key = None if api_port is None else load_receipt_key(receipt_key)
         snapshots = Snapshots(store.with_suffix(".snapshots"))
         projector, reader = open_history(history_url, api_port is not None, store, gateway.domain)
-        listener, heard = None, -1
+        listener, first = None, 0
         if projector is not None and reader is not None:
             stack.callback(projector.close)
             stack.callback(reader.close)
-            listener, heard = projector.listen, projector.applied
+            listener, first = projector.listen, projector.listen_from
         thread = SequencerThread(
             lambda: Sequencer(
                 Store(store, gateway.domain),
@@ -193,7 +193,7 @@ def cli(
                 receipt_key=key,
                 listener=listener,
                 snapshots=snapshots,
-                listen_from=heard + 1,
+                listen_from=first,
             )
         )
         stack.callback(thread.close)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from threading import Event
 from time import monotonic
 
 import pytest
@@ -143,19 +144,34 @@ def test_listen__told_again_after_a_restart__is_in_once(new_sqlite, tmp_path):
     assert read_cash(url) == list(range(25))
 
 
-def test_listen__no_room_for_what_waits__says_so_and_keeps_what_it_can(tmp_path, new_sqlite):
+def test_listen__no_room_for_what_waits__it_is_taken_from_the_log(
+    new_path, new_sqlite, tmp_path, monkeypatch
+):
+    """The disk takes no file: steps are left out, and nobody who trades has noticed."""
+    path, url = new_path(), new_sqlite()
+    _, steps = make_steps(path, "trading", 0, 120)
+    whole = open_historian(new_sqlite())
+    whole.apply(steps.all)
     inbox = Inbox(tmp_path / "nowhere" / "spill", most=1)
-    for sequence in range(3):
-        inbox.put([make_step(sequence)])
-    assert inbox.is_broken
-    assert inbox.take(10) == [make_step(0)]
-    assert inbox.take(10) is None
-    url = new_sqlite()
-    projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
-    projector._inbox.is_broken = True
-    projector.listen([make_step(0)])
+    for step in steps.all[:3]:
+        inbox.put([step])
+    inbox.close()
+    assert (inbox.take(10), inbox.take(10)) == (steps.all[:1], None)
+    gate = Event()
+    historian = Historian(url, DOMAIN, path)
+    apply = historian.apply
+    monkeypatch.setattr(historian, "apply", lambda steps: gate.wait(SECONDS) and apply(steps))
+    projector = Projector(lambda: historian, tmp_path / "nowhere" / "spill", most=5)
+    for step in steps.all[:-1]:
+        projector.listen([step])
+    gate.set()
+    assert projector.wait(3, SECONDS)
+    projector.listen(steps.all[-1:])
+    assert projector.wait(steps.all[-1].sequence, SECONDS)
     projector.close()
-    assert "a restart goes on" in projector.problem
+    told = open_historian(url).engine
+    for table in (*tables.NOTED, tables.Order, tables.Candle):
+        assert read(told, table) == read(whole.engine, table)
 
 
 def test_projector__rows_of_somebody_else__stops_and_trading_goes_on(new_sqlite, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import time
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -23,6 +24,13 @@ from deltaroll.node.readmodel.tables import Batch, BatchStage, Progress, Receipt
 from deltaroll.node.readmodel.writer import Writer, write_receipts
 from deltaroll.node.receipts import decode_receipt
 from deltaroll.node.store import Store
+from deltaroll.node.telling import tell_steps
+
+log = structlog.get_logger(__name__)
+
+
+class MissingStepsError(HistoryError):
+    """Steps that come do not follow those that are written."""
 
 
 class Historian:
@@ -57,13 +65,39 @@ class Historian:
             return int(connection.execute(select(Progress.sequence)).scalar_one())
 
     def apply(self, steps: Sequence[Step]) -> int:
-        """Write the steps that are not in yet; return the last one that is.
+        """Write the steps that are not in yet; return the last one that is. Those between, which
+        nobody has told, are taken from the log.
 
         Raises
         ------
         HistoryError, HistoryDownError
             Nothing is in then; or everything, when only the answer was lost.
         """
+        try:
+            return self._apply(steps)
+        except MissingStepsError:
+            if self._path is None:
+                raise
+        self.catch_up()
+        return self._apply(steps)
+
+    def catch_up(self) -> int:
+        """Write what the log tells and is not in yet; return the last step that is in.
+
+        Raises
+        ------
+        HistoryError, HistoryDownError, StoreError
+        """
+        first = self.get_applied() + 1
+        log.info("history_catches_up", first=first)
+
+        def listen(steps: Sequence[Step]) -> None:
+            self._apply(steps)
+
+        tell_steps(self._open_store(), self._domain, listen, first)
+        return self.get_applied()
+
+    def _apply(self, steps: Sequence[Step]) -> int:
         try:
             with plain_errors(), self.engine.begin() as connection:
                 applied = int(
@@ -118,14 +152,19 @@ class Historian:
     def abort(self) -> None:
         """Nothing can be hurried here."""
 
+    def _open_store(self) -> Store:
+        if self._store is None:
+            if self._path is None:
+                raise HistoryError("history: no log to read")
+            self._store = Store(self._path, self._domain)
+        return self._store
+
     def _write_receipts(self, connection: Connection, applied: int) -> None:
         if self._path is None:
             return
-        if self._store is None:
-            self._store = Store(self._path, self._domain)
         latest = connection.execute(select(func.max(Receipt.sequence))).scalar()
         first = 0 if latest is None else latest + 1
-        receipts = self._store.iterate_receipts(first, applied + 1)
+        receipts = self._open_store().iterate_receipts(first, applied + 1)
         write_receipts(connection, [decode_receipt(receipt) for receipt in receipts])
 
 
@@ -135,11 +174,11 @@ def check_next(applied: int, step: Step) -> None:
 
     Raises
     ------
-    HistoryError
+    MissingStepsError
     """
     undone = [event.first for event in step.events if isinstance(event, Rebased)]
     if step.sequence != applied + 1 and not any(first <= applied + 1 for first in undone):
-        raise HistoryError(
+        raise MissingStepsError(
             f"history: steps {applied + 1} to {step.sequence - 1} are missing: "
             "`ape run history --catch-up`"
         )

@@ -1,7 +1,8 @@
-"""Where the sequencer leaves its steps: it never waits, and nothing is dropped.
+"""Where the sequencer leaves its steps: it never waits.
 
 A bounded number waits in memory. Beyond that they go to a file, in their order, until whoever takes
-them has caught up. The file is worth nothing after a restart: the log is.
+them has caught up. The file is worth nothing after a restart: the log is. It is too when the file
+cannot be written: steps are left out then, and have to be taken from there.
 """
 
 from collections import deque
@@ -37,13 +38,11 @@ class Inbox:
         self._written = 0
         self._changed = Condition()
         self._is_closed = False
-        self.is_broken = False
-        """Steps could not be kept: nothing that comes later is of use."""
 
     def put(self, steps: Sequence[Step]) -> None:
         """Leave steps."""
         with self._changed:
-            if self._is_closed or self.is_broken:
+            if self._is_closed:
                 return
             if self._file is None and (not self._count or self._count + len(steps) <= self._most):
                 self._waiting.append(steps)
@@ -55,7 +54,7 @@ class Inbox:
     def take(self, most: int) -> list[Step] | None:
         """Return steps, about as many as `most`; wait for some. None: there will be none."""
         with self._changed:
-            while not self._waiting and self._file is None and not self._is_over():
+            while not self._waiting and self._file is None and not self._is_closed:
                 self._changed.wait()
             if not self._waiting and self._file is None:
                 return None
@@ -72,7 +71,7 @@ class Inbox:
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond the end."""
         with self._changed:
-            self._changed.wait_for(self._is_over, seconds)
+            self._changed.wait_for(lambda: self._is_closed, seconds)
 
     @property
     def is_closed(self) -> bool:
@@ -92,9 +91,6 @@ class Inbox:
             self._count = 0
             self._close_file()
 
-    def _is_over(self) -> bool:
-        return self._is_closed or self.is_broken
-
     def _put_on_disk(self, steps: Sequence[Step]) -> None:
         try:
             if self._file is None:
@@ -107,9 +103,8 @@ class Inbox:
             self._file.flush()
             self._written += 8 + len(line)
         except OSError as problem:
-            # What is complete can still be taken.
-            self.is_broken = True
-            log.error("history_lost", error=str(problem))
+            # The log has them: whoever takes what comes later sees that they are missing.
+            log.error("history_left_out", steps=len(steps), error=str(problem))
 
     def _take_from_disk(self) -> None:
         """Move the next steps of the file into memory; the file goes when it is empty."""

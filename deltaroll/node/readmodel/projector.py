@@ -23,6 +23,8 @@ SETTLED = "settled"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds until a database is tried again."""
+NEXT = 1 << 62
+"""After every step that there is."""
 CLOSE_SECONDS = 60.0
 """For what waits at the end."""
 
@@ -89,6 +91,12 @@ class Projector:
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="history")
         self._thread.start()
+
+    @property
+    def listen_from(self) -> int:
+        """The first step that has to be told. When that is not known yet it is the next that there
+        will be: what is missing before it is taken from the log."""
+        return self.applied + 1 if self._historian is not None else NEXT
 
     @property
     def lag(self) -> int:
@@ -159,8 +167,6 @@ class Projector:
             while (steps := self._inbox.take(STEPS_AT_ONCE)) is not None:
                 if not self._persist(steps):
                     break
-            if self._inbox.is_broken:
-                self.problem = "stopped: steps could not be kept; a restart goes on from the log"
         except Exception as problem:  # noqa: BLE001 (whatever it is, the node trades on)
             self.problem = f"stopped: {problem!r}"
             log.error("history_failed", error=repr(problem), after=self.applied)
