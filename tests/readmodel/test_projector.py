@@ -157,6 +157,15 @@ def test_listen__no_room_for_what_waits__it_is_taken_from_the_log(
         inbox.put([step])
     inbox.close()
     assert (inbox.take(10), inbox.take(10)) == (steps.all[:1], None)
+    small = Inbox(tmp_path / "spill", most=1, max_spill=300)
+    for sequence in range(9):
+        small.put([make_step(sequence)])
+    assert (tmp_path / "spill").stat().st_size <= 300
+    kept = small.take(10)
+    assert kept == [make_step(sequence) for sequence in range(len(kept))]
+    assert 1 < len(kept) < 9
+    small.put([make_step(9)])
+    assert small.take(10) == [make_step(9)]
     gate = Event()
     historian = Historian(url, DOMAIN, path)
     apply = historian.apply

@@ -1,8 +1,8 @@
 """Where the sequencer leaves its steps: it never waits.
 
-A bounded number waits in memory. Beyond that they go to a file, in their order, until whoever takes
-them has caught up. The file is worth nothing after a restart: the log is. It is too when the file
-cannot be written: steps are left out then, and have to be taken from there.
+A bounded number waits in memory. Beyond that they go to a file, in their order, until whoever
+takes them has caught up. The file is worth nothing after a restart: the log is. So steps are left
+out when the file cannot be written, or would take the room that the log needs.
 """
 
 from collections import deque
@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 MAX_WAITING = 20_000
 """Steps in memory."""
+MAX_SPILL = 1 << 30
+"""Bytes in the file."""
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(tuple[Step, ...])
 
@@ -27,10 +29,13 @@ _decoder = msgspec.json.Decoder(tuple[Step, ...])
 class Inbox:
     """A queue of steps between two threads."""
 
-    def __init__(self, spill: Path, most: int = MAX_WAITING) -> None:
-        """`spill`: the file for what does not fit; what is in it goes. `most`: steps in memory."""
+    def __init__(self, spill: Path, most: int = MAX_WAITING, max_spill: int = MAX_SPILL) -> None:
+        """`spill`: the file for what does not fit, of `max_spill` bytes; what is in it goes.
+        `most`: steps in memory."""
         self._spill = spill
         self._most = most
+        self._max_spill = max_spill
+        self._is_leaving_out = False
         self._waiting: deque[Sequence[Step]] = deque()
         self._count = 0
         self._file: BinaryIO | None = None
@@ -98,13 +103,23 @@ class Inbox:
                 self._read_at = self._written = 0
                 log.warning("history_behind", waiting=self._count, file=str(self._spill))
             line = _encoder.encode(tuple(steps))
+            if self._written + len(line) > self._max_spill:
+                self._leave_out(f"{self._spill} has {self._written} bytes")
+                return
             self._file.seek(self._written)
             self._file.write(len(line).to_bytes(8, "big") + line)
             self._file.flush()
             self._written += 8 + len(line)
         except OSError as problem:
-            # The log has them: whoever takes what comes later sees that they are missing.
-            log.error("history_left_out", steps=len(steps), error=str(problem))
+            self._leave_out(str(problem))
+            return
+        self._is_leaving_out = False
+
+    def _leave_out(self, reason: str) -> None:
+        # The log has them: whoever takes what comes later sees that they are missing.
+        if not self._is_leaving_out:
+            log.error("history_left_out", reason=reason)
+        self._is_leaving_out = True
 
     def _take_from_disk(self) -> None:
         """Move the next steps of the file into memory; the file goes when it is empty."""
