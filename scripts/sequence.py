@@ -181,24 +181,23 @@ def cli(
         key = None if api_port is None else load_receipt_key(receipt_key)
         snapshots = Snapshots(store.with_suffix(".snapshots"))
         projector, reader = open_history(history_url, api_port is not None, store, gateway.domain)
-        listener, first = None, 0
         if projector is not None and reader is not None:
             stack.callback(projector.close)
             stack.callback(reader.close)
-            listener, first = projector.listen, projector.listen_from
-        thread = SequencerThread(
-            lambda: Sequencer(
-                Store(store, gateway.domain),
+
+        def open_sequencer() -> Sequencer:
+            log = Store(store, gateway.domain)
+            return Sequencer(
+                log,
                 gateway.domain,
                 receipt_key=key,
-                listener=listener,
+                listener=None if projector is None else projector.listen,
                 snapshots=snapshots,
-                listen_from=first,
+                listen_from=0 if projector is None else projector.find_first(log.next_sequence),
             )
-        )
+
+        thread = SequencerThread(open_sequencer)
         stack.callback(thread.close)
-        if projector is not None:
-            projector.check(thread.call(lambda sequencer: sequencer.store.next_sequence - 1))
         # The batcher has a view of its own of the same file: while L1 takes its time, lines are
         # answered.
         posted = Store(store, gateway.domain)

@@ -15,7 +15,7 @@ from deltaroll.node.readmodel import tables
 from deltaroll.node.readmodel.database import HistoryError, open_history
 from deltaroll.node.readmodel.historian import Historian
 from deltaroll.node.readmodel.inbox import Inbox
-from deltaroll.node.readmodel.projector import Projector
+from deltaroll.node.readmodel.projector import MAX_TOLD, Projector
 from deltaroll.node.readmodel.rebuild import rebuild
 from deltaroll.node.readmodel.remote import RemoteHistorian
 from tests.loading import load_script
@@ -114,6 +114,7 @@ def test_projector__database_not_there_at_the_start__begins_when_it_is(cluster, 
     try:
         projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
         assert projector.problem
+        assert projector.find_first(77) == 77
         projector.listen([make_step(0)])
     finally:
         cluster.start()
@@ -249,13 +250,14 @@ def test_open_history__no_usable_url__is_refused(url, problem):
         open_history(url, DOMAIN)
 
 
-def test_check__history_knows_more_than_the_log__is_refused(new_sqlite, tmp_path):
+def test_find_first__history_knows_more_than_the_log__is_refused(new_sqlite, tmp_path):
     url = new_sqlite()
     open_historian(url).apply([make_step(sequence) for sequence in range(8)])
     projector = Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")
-    projector.check(7)
+    assert (projector.find_first(8), projector.find_first(20)) == (8, 8)
+    assert projector.find_first(9 + MAX_TOLD) == 9 + MAX_TOLD
     with pytest.raises(HistoryError, match="knows step 7, the log ends with 6"):
-        projector.check(6)
+        projector.find_first(7)
     projector.close()
 
 

@@ -23,8 +23,8 @@ SETTLED = "settled"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds until a database is tried again."""
-NEXT = 1 << 62
-"""After every step that there is."""
+MAX_TOLD = 50_000
+"""Old steps that a start tells."""
 CLOSE_SECONDS = 60.0
 """For what waits at the end."""
 
@@ -93,12 +93,6 @@ class Projector:
         self._thread.start()
 
     @property
-    def listen_from(self) -> int:
-        """The first step that has to be told. When that is not known yet it is the next that there
-        will be: what is missing before it is taken from the log."""
-        return self.applied + 1 if self._historian is not None else NEXT
-
-    @property
     def lag(self) -> int:
         """How many steps the history is behind."""
         return max(0, self.told - self.applied)
@@ -109,19 +103,27 @@ class Projector:
             self.told = steps[-1].sequence
             self._inbox.put(steps)
 
-    def check(self, last: int) -> None:
-        """Check against the log's last sequence number.
+    def find_first(self, end: int) -> int:
+        """Return the first step that has to be told, of a log that has so many entries.
+
+        Where that is not known, or so far back that the start would take long, it is the next that
+        there will be: what is missing before it is taken from the log, beside the node.
 
         Raises
         ------
         HistoryError
             When the history knows more than the log: it is another log's, or the log was set back.
         """
-        if self.applied > last:
+        if self._historian is None:
+            return end
+        if self.applied + 1 < end - MAX_TOLD:
+            return end
+        if self.applied >= end:
             raise HistoryError(
-                f"history: it knows step {self.applied}, the log ends with {last}: build it again, "
-                "`ape run history --rebuild`"
+                f"history: it knows step {self.applied}, the log ends with {end - 1}: build it "
+                "again, `ape run history --rebuild`"
             )
+        return self.applied + 1
 
     def note_batches(self, batches: Sequence[BatchData], first: int) -> None:
         """Take what L1 says about batches from number `first` on."""
