@@ -43,6 +43,7 @@ from deltaroll.node.exits import ExitError
 from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.journal import JournalError
 from deltaroll.node.liquidator import LiquidatorError
+from deltaroll.node.readmodel.database import HistoryError
 from deltaroll.node.sender import Sender, SendPolicy
 from deltaroll.node.store import StoreError
 from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT, PPM
@@ -72,6 +73,7 @@ FINAL = (
     ExitError,
     ForceError,
     GovernanceError,
+    HistoryError,
     JournalError,
     LeaveError,
     LiquidatorError,

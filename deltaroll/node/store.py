@@ -105,6 +105,28 @@ def copy_tables(source: sqlite3.Connection, new: Path, entries: int, cut: Cut) -
         target.close()
 
 
+def read_domain(path: Path) -> bytes:
+    """Return whose store a file is.
+
+    Raises
+    ------
+    StoreError
+        When it is not there, or no store.
+    """
+    if not path.is_file():
+        raise StoreError(f"store: no file {path}")
+    connection = sqlite3.connect(str(path))
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
+    except sqlite3.DatabaseError as problem:
+        raise StoreError(f"store: {path}: {problem}") from problem
+    finally:
+        connection.close()
+    if row is None:
+        raise StoreError(f"store: {path} names no rollup")
+    return bytes(row[0])
+
+
 class Store:
     """One sequencer's log, chunks and postings: the `Log` that a node runs on."""
 
@@ -184,6 +206,14 @@ class Store:
             return waiting
         rows = self._select("SELECT receipt FROM receipts WHERE sequence = ?", sequence)
         return bytes(rows[0][0]) if rows else None
+
+    def iterate_receipts(self, first: int, after: int) -> Iterator[bytes]:
+        """Yield the durable receipts of entries from `first` up to, not with, `after`."""
+        rows = self._connection.execute(
+            "SELECT receipt FROM receipts WHERE sequence >= ? AND sequence < ? ORDER BY sequence",
+            (first, after),
+        )
+        return (bytes(receipt) for (receipt,) in rows)
 
     def flush(self) -> None:
         """Make the open group durable, all or nothing.

@@ -33,6 +33,22 @@ PATHS = [
     "/v1/distressed",
     "/v1/insurance",
     "/v1/batches?count=2",
+    f"/v1/history/markets/{PERP}/trades?limit=1",
+    f"/v1/history/markets/{PERP}/candles",
+    f"/v1/history/markets/{PERP}/funding",
+    "/v1/history/liquidations",
+    "/v1/history/auctions",
+    "/v1/history/insurance",
+    "/v1/history/batches",
+    "/v1/history/rebases",
+    f"/v1/history/accounts/{ADA}/orders",
+    f"/v1/history/accounts/{ADA}/orders/0/1",
+    f"/v1/history/accounts/{ADA}/fills",
+    f"/v1/history/accounts/{ADA}/cash",
+    f"/v1/history/accounts/{ADA}/funding",
+    f"/v1/history/accounts/{ADA}/transfers",
+    f"/v1/history/accounts/{ADA}/balances",
+    f"/v1/history/accounts/{ADA}/receipts",
 ]
 REFUSED = [
     ("/v1/accounts/2", 401),
@@ -46,13 +62,15 @@ REFUSED = [
     ("/v1/batches?count=0", 400),
     ("/v1/batches?count=1&count=2", 400),
     ("/v1/batches?nothing=1", 400),
+    (f"/v1/history/accounts/{BLAISE}/fills", 401),
+    (f"/v1/history/markets/{PERP}/trades?limit=0", 400),
     ("/v1/nowhere", 404),
 ]
 
 
 @pytest.fixture(scope="module")
-def server():
-    with serve(Venue.open_options) as found:
+def server(tmp_path_factory):
+    with serve(Venue.open_options, folder=tmp_path_factory.mktemp("venue")) as found:
         yield found
 
 
@@ -100,6 +118,7 @@ def test_openapi__every_answer__is_as_described(server):
     status, document = fetch(server, "/v1/openapi.json")
     assert status == 200
     assert document == json.loads(json.dumps(make_openapi()))
+    assert server.projector.wait(receipt + 1, 10)
     for path in PATHS:
         found = path.format(sequence=receipt)
         status, body = fetch(server, found, token=get_token())

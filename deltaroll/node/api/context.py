@@ -7,6 +7,7 @@ from deltaroll.node.api.bridge import Bridge
 from deltaroll.node.api.hub import Hub
 from deltaroll.node.api.limits import Buckets, Limits
 from deltaroll.node.api.service import Service
+from deltaroll.node.readmodel.reader import Reader
 
 
 class ProofSource(Protocol):
@@ -38,3 +39,4 @@ class Context:
     """By client address."""
     proofs: ProofSource | None = None
     delegation: Delegation | None = None
+    history: Reader | None = None

@@ -37,10 +37,13 @@ class PublicTrade(msgspec.Struct, frozen=True, gc=False):
     clock: int
 
 
-class TradesData(msgspec.Struct, frozen=True):
+class TradesData(msgspec.Struct, frozen=True, omit_defaults=True):
     """Trades, oldest first; a snapshot has the latest ones."""
 
     trades: tuple[PublicTrade, ...]
+    undone_from: int | None = None
+    """L1 has undone the trades from this sequence number on that were told before: those that hold
+    are told again, under new numbers."""
 
 
 class IndexData(msgspec.Struct, frozen=True, gc=False):
@@ -105,6 +108,8 @@ class Fill(msgspec.Struct, frozen=True, tag="fill", gc=False):
     price: int
     lots: int
     is_maker: bool
+    fee: Amount
+    """Paid, with the fee for data; a rebate is below 0."""
 
 
 AccountEvent = OrderUpdate | Fill | AccountData | Protection | Rebased

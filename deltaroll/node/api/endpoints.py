@@ -1,14 +1,11 @@
 """REST: one table of what can be asked. Routes and the OpenAPI document both come from it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from typing import Annotated, Any
 
 import msgspec
 
-from deltaroll.node.api.bridge import Call
-from deltaroll.node.api.context import Context
 from deltaroll.node.api.data import (
     AccountProof,
     AccountSnapshot,
@@ -22,7 +19,9 @@ from deltaroll.node.api.data import (
     TradesData,
     VenueStatus,
 )
-from deltaroll.node.api.errors import UnauthorisedError, UnknownError
+from deltaroll.node.api.endpoint import Asked, Endpoint
+from deltaroll.node.api.errors import UnknownError
+from deltaroll.node.api.history import HISTORY_ENDPOINTS
 from deltaroll.node.api.messages import (
     Accepted,
     Account,
@@ -37,7 +36,6 @@ from deltaroll.node.api.messages import (
     ProtectFields,
     ReceiptBody,
     ResumeFields,
-    SessionFields,
     Submission,
 )
 from deltaroll.node.api.service import (
@@ -60,10 +58,6 @@ from deltaroll.protocol.types import AccountId, MarketId, Series, Underlying
 Levels = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=50)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-
-
-class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing to say."""
 
 
 class MarketParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,62 +102,6 @@ class UnderlyingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of which underlying; all by default."""
 
     underlying: Market | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request."""
-
-    context: Context
-    params: Any
-    body: Any
-    session: SessionFields | None
-    address: str
-    """Of the client."""
-
-    @property
-    def sessions(self) -> dict[int, SessionFields]:
-        """The session as the service wants it."""
-        return {} if self.session is None else {self.session.account: self.session}
-
-    async def call(self, function: Callable[[Sequencer], Any]) -> Any:
-        """Have something done on the sequencer's thread. What is not posted changes nothing."""
-        call = Call(function, asyncio.get_running_loop(), self.body is None)
-        self.context.bridge.submit(call, self.address)
-        return await call.future
-
-    async def call_private(self, account: int, function: Callable[[Sequencer], Any]) -> Any:
-        """The same, for who has shown a right to see an account."""
-        if self.session is None:
-            raise UnauthorisedError("authorization: a session is needed")
-        service = self.context.service
-
-        def run(sequencer: Sequencer) -> Any:
-            service.authorise(sequencer, account, self.sessions)
-            return function(sequencer)
-
-        return await self.call(run)
-
-
-Handler = Callable[[Asked], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One thing that can be asked."""
-
-    method: str
-    path: str
-    summary: str
-    handler: Handler
-    answer: Any
-    """Type of what comes back."""
-    params: type[msgspec.Struct] = NoParams
-    body: Any = None
-    """Type of what is posted."""
-    is_private: bool = False
-    cost: float = 1.0
-    """Tokens of the client's address; of a batch, for each item."""
 
 
 async def get_status(asked: Asked) -> VenueStatus:
@@ -564,4 +502,5 @@ ENDPOINTS = (
         Accepted,
         body=Submission,
     ),
+    *HISTORY_ENDPOINTS,
 )

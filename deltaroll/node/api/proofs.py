@@ -58,10 +58,14 @@ class FollowerView:
         finally:
             self.lock.release()
 
-    def get_batches(self) -> tuple[list[BatchData], int]:
-        """Return the latest batches with their stages, oldest first, and the first one's index."""
+    def get_batches(self, first: int | None = None) -> tuple[list[BatchData], int]:
+        """Return batches with their stages, oldest first, and the first one's index: from number
+        `first` on, or the latest."""
         with self.lock:
             chain = self._follower.chain[-RECENT:]
+            if first is not None and chain:
+                known = self._follower.chain
+                chain = known[max(0, first - known[0].submitted.header.index) :]
             found = [
                 BatchData(
                     batch.submitted.header.index,

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import encode_json
-from deltaroll.node.api.endpoints import ENDPOINTS, Asked, Endpoint
+from deltaroll.node.api.endpoint import Asked, Endpoint
+from deltaroll.node.api.endpoints import ENDPOINTS
 from deltaroll.node.api.errors import RateLimitedError, UnauthorisedError, get_status, to_problem
 from deltaroll.node.api.messages import BatchFields, Failed, Problem, SessionFields
 from deltaroll.node.api.sessions import decode_token

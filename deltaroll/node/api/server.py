@@ -22,6 +22,7 @@ from deltaroll.node.api.service import Service
 from deltaroll.node.api.transport import make_protocols
 from deltaroll.node.api.websocket import WebSocketEndpoint
 from deltaroll.node.events import Step
+from deltaroll.node.readmodel.reader import Reader
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, SequencerThread
 
@@ -42,12 +43,14 @@ class ApiServer:
         limits: Limits | None = None,
         proofs: ProofSource | None = None,
         delegation: Delegation | None = None,
+        history: Reader | None = None,
     ) -> None:
         """Listen on a port; 0 takes a free one. OSError when it is not to be had."""
         self._thread = thread
         self._limits = Limits() if limits is None else limits
         self._proofs = proofs
         self._delegation = delegation
+        self._history = history
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -123,6 +126,7 @@ class ApiServer:
             Buckets(self._limits.address),
             self._proofs,
             self._delegation,
+            self._history,
         )
         endpoint = WebSocketEndpoint()
         pulse = asyncio.create_task(Pulse(context, endpoint.connections).run())
