@@ -14,6 +14,8 @@ class RefusedError(SdkError):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.rule)
+        self.problem = problem
+        """As the API has it."""
         self.code: str = problem.code
         """For programs: a fault's name in lower case, `bad_<field>`, `unknown` and the like."""
         self.rule: str = problem.rule

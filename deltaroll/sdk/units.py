@@ -30,7 +30,8 @@ def to_units(name: str, value: Money) -> int:
     if not number.is_finite():
         raise ValueError(f"{name}: {value} is not finite")
     numerator, denominator = number.as_integer_ratio()
-    units, rest = divmod(numerator * 10**DECIMALS, denominator)
+    scale: int = 10**DECIMALS
+    units, rest = divmod(numerator * scale, denominator)
     if rest:
         raise ValueError(f"{name}: {value} is finer than a unit, 1e-{DECIMALS}")
     return units

@@ -103,7 +103,7 @@ def to_wallet(key: object) -> Wallet:
     if isinstance(key, LocalAccount):
         return KeyWallet(Signer(bytes(key.key)))
     if hasattr(key, "sign_message") and hasattr(key, "address"):
-        return ApeWallet(key)  # type: ignore[arg-type]
+        return ApeWallet(key)
     raise TypeError(f"key: {type(key).__name__} cannot sign")
 
 
