@@ -577,8 +577,9 @@ class AsyncClient(Reader):
         try:
             raw = await self._link.ask(op, fields)
         except UnauthorisedError:
+            # Another connection begins with another session.
             self._session = None
-            await self._authenticate()
+            self._link.drop()
             raw = await self._link.ask(op, fields)
         accepted = msgspec.json.decode(raw, type=Accepted)
         self.check_receipt(self._get_account(), accepted, subject)

@@ -74,8 +74,7 @@ class Draft:
         if self.size <= 0:
             raise ValueError(f"size: {self.size} is not above 0")
         if self.time_in_force not in set(TimeInForceName):
-            raise ValueError(
-                f"time_in_force: {self.time_in_force} is no {', '.join(TimeInForceName)}"
-            )
+            known = ", ".join(TimeInForceName)
+            raise ValueError(f"time_in_force: {self.time_in_force} is none of {known}")
         if self.kind not in set(OrderKind):
             raise ValueError(f"kind: {self.kind} is none of {', '.join(OrderKind)}")

@@ -153,6 +153,7 @@ class Link:
             What `on_open` raises that another attempt would not help.
         """
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._on_end)
         try:
             await asyncio.wait_for(asyncio.shield(self._opened), self._patience.answer)
         except TimeoutError:
@@ -165,13 +166,12 @@ class Link:
             self._failure = ClosedError("the client is closed")
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait((self._task,))
         self._fail(self._failure)
 
     def drop(self) -> None:
         """Begin a new connection."""
-        self._is_connected = False
+        self._is_open = self._is_connected = False
         self._wake.set()
 
     def send(self, op: str, fields: dict[str, Any], keeping: Keeping = Keeping.AGAIN) -> Pending:
@@ -272,7 +272,7 @@ class Link:
             await asyncio.wait((writing, reading, opening), return_when=asyncio.FIRST_COMPLETED)
             if opening.done() and opening.exception() is None:
                 await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
-            return self._is_open
+            return opening.done() and not opening.cancelled() and opening.exception() is None
         finally:
             for task in tasks:
                 task.cancel()
@@ -359,6 +359,14 @@ class Link:
                 )
         self._waiting.extendleft(reversed(again))
         self._on_lost()
+
+    def _on_end(self, task: "asyncio.Task[None]") -> None:
+        """Tell everybody of an error that nobody has thought of, rather than let them wait."""
+        problem = None if task.cancelled() else task.exception()
+        if problem is not None:
+            log.error("client_failed", error=repr(problem))
+            self._failure = UnreachableError(f"the client has failed: {problem!r}")
+            self._fail(self._failure)
 
     def _fail(self, problem: SdkError) -> None:
         if not self._opened.done():

@@ -110,7 +110,7 @@ class Reader:
             When it signs for another rollup, or nobody on L1 answers for its receipts.
         """
         self._http = aiohttp.ClientSession()
-        self._rest = Rest(self._http, self._url, self.patience.answer)
+        self._rest = Rest(self._http, self._url, self.patience)
         self._link = Link(
             self._http,
             "ws" + self._url.removeprefix("http") + "/v1/ws",
