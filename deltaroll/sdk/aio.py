@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
-from deltaroll.l1.nodes import Node
 from deltaroll.node.api.data import (
     AccountData,
     AccountSnapshot,
@@ -69,6 +68,9 @@ from deltaroll.sdk.wallets import (
 
 log = structlog.get_logger(__name__)
 
+if TYPE_CHECKING:
+    from deltaroll.l1.nodes import Node
+
 SESSION_SECONDS = 6 * 86_400
 """Of L1 time that a session is asked for; the node grants seven days."""
 SESSION_SPARE = 3_600
@@ -96,7 +98,7 @@ class AsyncClient(Reader):
         *,
         account: int | None = None,
         slots: Iterable[int] = ALL,
-        l1: Node | str | None = None,
+        l1: "Node | str | None" = None,
         receipt_key: str | None = None,
         patience: Patience | None = None,
     ) -> None:

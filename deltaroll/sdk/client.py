@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from threading import Thread
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deltaroll.node.api.data import (
     AccountData,
@@ -29,9 +29,11 @@ from deltaroll.sdk.channels import Stream
 from deltaroll.sdk.drafts import Draft
 from deltaroll.sdk.errors import ClosedError, OutcomeUnknownError, RefusedError
 from deltaroll.sdk.orders import Order, Terms
-from deltaroll.sdk.proofs import Proven
 from deltaroll.sdk.rollup import Rollup
 from deltaroll.sdk.units import Money
+
+if TYPE_CHECKING:
+    from deltaroll.sdk.proofs import Proven
 
 Result = TypeVar("Result")
 
@@ -267,7 +269,7 @@ class Client:
         """Return equity and requirements, with the scenario that binds."""
         return self._run(self.client.get_margin())
 
-    def prove_account(self, number: int | None = None) -> Proven:
+    def prove_account(self, number: int | None = None) -> "Proven":
         """Return an account as the newest batch on L1 has it, checked against L1."""
         wanted = self.account if number is None else number
         if wanted is None:

@@ -2,12 +2,11 @@
 
 import asyncio
 from time import monotonic
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import msgspec
 
-from deltaroll.l1.nodes import HttpNode, Node
 from deltaroll.node.api.data import (
     AccountProof,
     BatchesData,
@@ -35,10 +34,13 @@ from deltaroll.sdk.errors import (
     WrongVenueError,
 )
 from deltaroll.sdk.link import Keeping, Link, Patience
-from deltaroll.sdk.proofs import L1Reader, Proven, verify_account
 from deltaroll.sdk.receipts import ReceiptError, recover_proposer, verify_receipt
 from deltaroll.sdk.rest import Rest
 from deltaroll.sdk.rollup import Rollup
+
+if TYPE_CHECKING:
+    from deltaroll.l1.nodes import Node
+    from deltaroll.sdk.proofs import L1Reader, Proven
 
 STATUSES = {outcome: Status[outcome.name] for outcome in Outcome}
 
@@ -55,7 +57,7 @@ class Reader:
         url: str,
         rollup: Rollup,
         *,
-        l1: Node | str | None = None,
+        l1: "Node | str | None" = None,
         receipt_key: str | None = None,
         patience: Patience | None = None,
     ) -> None:
@@ -81,7 +83,7 @@ class Reader:
         """Address that receipts have to be signed by; None: the node signs none."""
         self.patience = Patience() if patience is None else patience
         self._url = url.rstrip("/")
-        self._l1 = HttpNode(l1) if isinstance(l1, str) else l1
+        self._l1 = l1
         self._pinned = None if receipt_key is None else bytes.fromhex(receipt_key[2:])
         self._clock = 0
         self._heard_at = 0.0
@@ -205,7 +207,7 @@ class Reader:
         """Return the numbers of the accounts of an L1 address."""
         return (await self._rest.get(f"owners/{owner}/accounts", OwnedAccounts)).accounts
 
-    async def prove_account(self, number: int) -> Proven:
+    async def prove_account(self, number: int) -> "Proven":
         """Return an account as the newest batch on L1 has it, checked against L1.
 
         Raises
@@ -217,6 +219,8 @@ class Reader:
         ValueError
             When the client was given no L1 node.
         """
+        from deltaroll.sdk.proofs import verify_account
+
         reader = self._get_reader()
         proof = await self._rest.get(f"accounts/{number}/proof", AccountProof)
         header, block = await asyncio.to_thread(reader.find_header, proof.batch)
@@ -290,7 +294,12 @@ class Reader:
         if told != signed:
             raise ReceiptError(f"receipt: it says {signed}, the answer {told}")
 
-    def _get_reader(self) -> L1Reader:
+    def _get_reader(self) -> "L1Reader":
         if self._l1 is None:
             raise ValueError("l1: the client was given no L1 node")
-        return L1Reader(self._l1, self.rollup)
+        # What reads L1 takes long to import; who only trades does without.
+        from deltaroll.l1.nodes import HttpNode
+        from deltaroll.sdk.proofs import L1Reader
+
+        node = HttpNode(self._l1) if isinstance(self._l1, str) else self._l1
+        return L1Reader(node, self.rollup)
