@@ -47,6 +47,7 @@ class MarketMaker:
         self.client = client
         self.settings = settings
         self.quotes: dict[tuple[int, bool], Order] = {}
+        self.index = 0
 
     async def run(self) -> None:
         """Quote until cancelled."""
@@ -55,14 +56,15 @@ class MarketMaker:
         async with self.client.dead_man(self.settings.seconds):
             try:
                 # The first message is the index as it is; every other one says that it has moved.
-                async for _ in prices:
-                    await self.requote()
+                async for message in prices:
+                    await self.requote(message.data.index)
             finally:
                 prices.close()
                 await self.client.cancel_all()
 
-    async def requote(self) -> None:
+    async def requote(self, index: int) -> None:
         """Move all quotes to where the marks are now."""
+        rises, self.index = index > self.index, index
         tickers = await self.client.get_tickers(self.settings.underlying)
         wanted = [
             draft
@@ -70,6 +72,8 @@ class MarketMaker:
             if ticker.status == "active" and ticker.mark
             for draft in self.compute_quotes(ticker)
         ]
+        # Where the market goes, the quote in its way goes first: the other one would meet it.
+        wanted.sort(key=lambda draft: draft.is_buy == rises)
         async with asyncio.TaskGroup() as group:
             for draft in wanted:
                 group.create_task(self.quote(draft))

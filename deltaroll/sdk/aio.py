@@ -1,6 +1,7 @@
 """The asynchronous client. Programs without a loop use `deltaroll.sdk.client.Client`."""
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -10,7 +11,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
 from deltaroll.node.api.data import (
     AccountData,
@@ -66,7 +66,7 @@ from deltaroll.sdk.wallets import (
     to_wallet,
 )
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from deltaroll.l1.nodes import Node
@@ -570,7 +570,7 @@ class AsyncClient(Reader):
         try:
             self.check_receipt(self._get_account(), accepted, order.subject)
         except ReceiptError as problem:
-            log.error("bad_receipt", order=repr(order), problem=str(problem))
+            log.error("%r: %s", order, problem)
             problems.append(problem)
         self._orders.answer(order, accepted)
 
@@ -651,7 +651,7 @@ class AsyncClient(Reader):
             try:
                 slots = await self._load_slots()
             except SdkError as problem:
-                log.info("settling_failed", problem=repr(problem))
+                log.info("slots: %r", problem)
                 failures += 1
                 await asyncio.sleep(self.patience.compute_delay(failures, random.random()))
                 continue
@@ -663,7 +663,7 @@ class AsyncClient(Reader):
             try:
                 await self.heartbeat(seconds)
             except SdkError as problem:
-                log.warning("heartbeat_failed", problem=repr(problem))
+                log.warning("heartbeat: %r", problem)
 
     async def _sign(self, message: Message) -> bytes:
         wallet = self.wallet

@@ -6,6 +6,7 @@ nobody knows.
 """
 
 import asyncio
+import logging
 import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,6 @@ from typing import Any
 
 import aiohttp
 import msgspec
-import structlog
 
 from deltaroll.node.api.encoding import Format
 from deltaroll.node.api.messages import MessageKind, Problem
@@ -30,7 +30,7 @@ from deltaroll.sdk.errors import (
     to_error,
 )
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 WINDOW = 500
 """Requests that are under way at a time; the node takes 1,000."""
@@ -249,7 +249,7 @@ class Link:
                     if await self._serve(socket):
                         failures = 0
             except (aiohttp.ClientError, OSError, TimeoutError) as problem:
-                log.info("connection_failed", url=self._url, error=repr(problem))
+                log.info("connection to %s failed: %r", self._url, problem)
             except SdkError as problem:
                 self._failure = problem
                 self._fail(problem)
@@ -284,7 +284,7 @@ class Link:
     async def _begin(self) -> None:
         await self._on_open()
         self._is_open = True
-        log.debug("connected", url=self._url, waiting=len(self._pending))
+        log.debug("connected to %s, %d requests wait", self._url, len(self._pending))
         if not self._opened.done():
             self._opened.set_result(None)
         self._pump()
@@ -364,7 +364,7 @@ class Link:
         """Tell everybody of an error that nobody has thought of, rather than let them wait."""
         problem = None if task.cancelled() else task.exception()
         if problem is not None:
-            log.error("client_failed", error=repr(problem))
+            log.error("the client has failed: %r", problem)
             self._failure = UnreachableError(f"the client has failed: {problem!r}")
             self._fail(self._failure)
 

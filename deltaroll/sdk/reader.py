@@ -219,7 +219,7 @@ class Reader:
         ValueError
             When the client was given no L1 node.
         """
-        from deltaroll.sdk.proofs import verify_account
+        from deltaroll.sdk.proofs import Proven, verify_account
 
         reader = self._get_reader()
         proof = await self._rest.get(f"accounts/{number}/proof", AccountProof)

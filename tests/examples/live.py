@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 from ape.api import AccountAPI, ProviderAPI
 from ape.managers.project import ProjectManager
 
+from deltaroll.cli import PASSING
 from deltaroll.demo.venue import INDEX, compute_listing
 from deltaroll.l1.deployment import DeploymentParameters, deploy, load_gateway
 from deltaroll.l1.registry import write_registry
@@ -78,9 +80,15 @@ class LiveVenue:
         self.thread = SequencerThread(
             lambda: Sequencer(Store(path, gateway.domain), gateway.domain, receipt_key=RECEIPT_KEY)
         )
-        self._posted = Store(path, gateway.domain)
-        batcher = Batcher(self._posted, Follower(gateway), Sender(gateway, operator))
-        self.operator = Operator(self.thread, batcher)
+
+        def open_operator() -> Operator:
+            posted = Store(path, gateway.domain)
+            batcher = Batcher(posted, Follower(gateway), Sender(gateway, operator))
+            return Operator(self.thread, batcher)
+
+        # A store belongs to the thread that has opened it.
+        self._office = ThreadPoolExecutor(1, "operator")
+        self.operator = self._office.submit(open_operator).result()
         self.operator.take_in()
         self.view = FollowerView(self.operator.follower)
         document = to_receipt_key_document(
@@ -131,24 +139,19 @@ class LiveVenue:
     @contextmanager
     def open_for_business(self) -> Iterator[None]:
         """Look at L1 and post, as `ape run sequence` does, as long as the block lasts."""
-        stop, problems = Event(), []
+        stop = Event()
 
         def work() -> None:
-            try:
-                while not stop.wait(LOOK):
+            while not stop.wait(LOOK):
+                with suppress(*PASSING):
                     self.look()
-            except Exception as problem:  # noqa: BLE001 (told below, on the test's thread)
-                problems.append(problem)
 
-        thread = Thread(target=work, name="operator")
-        thread.start()
+        working = self._office.submit(work)
         try:
             yield
         finally:
             stop.set()
-            thread.join()
-            if problems:
-                raise problems[0]
+            working.result()
 
     def look(self) -> None:
         with self.view.lock:
@@ -182,10 +185,11 @@ class LiveVenue:
     def close(self) -> None:
         self.api.close()
         self.thread.close()
-        self._posted.close()
+        self._office.submit(self.operator.batcher.store.close).result()
+        self._office.shutdown()
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 60) -> str:
+def finish(process: subprocess.Popen[str], seconds: float = 25) -> str:
     """What a client has said, once it has ended well."""
     try:
         out, err = process.communicate(timeout=seconds)
