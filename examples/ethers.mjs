@@ -4,7 +4,8 @@ import { Contract, JsonRpcProvider, Signature, TypedDataEncoder, Wallet, keccak2
 import { BRIDGE_ABI, TIMES_IN_FORCE, TOKEN_ABI, TYPES, connect, get, readSettings, until } from "./venue.mjs";
 
 const { key, l1, api, token: tokenAddress, bridge: bridgeAddress, domain } = readSettings();
-const provider = new JsonRpcProvider(l1, undefined, { pollingInterval: 100 });
+// Left alone ethers remembers the nonce for a quarter of a second, longer than a local chain takes.
+const provider = new JsonRpcProvider(l1, undefined, { pollingInterval: 100, cacheTimeout: -1 });
 const wallet = new Wallet(key, provider);
 const token = new Contract(tokenAddress, TOKEN_ABI, wallet);
 const bridge = new Contract(bridgeAddress, BRIDGE_ABI, wallet);
