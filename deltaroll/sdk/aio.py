@@ -543,7 +543,7 @@ class AsyncClient(Reader):
         if isinstance(problem, RefusedError):
             self._orders.refuse(order, problem)
         elif isinstance(problem, SdkError):
-            order.end(problem)
+            order._end(problem)
         elif problem is None:
             self._take_answer(order, msgspec.json.decode(future.result(), type=Accepted), problems)
 

@@ -7,6 +7,7 @@ its words without `await`. Any number of threads may use a client at once.
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,13 +15,16 @@ from deltaroll.node.api.data import (
     AccountData,
     AccountSnapshot,
     BatchesData,
+    BookData,
     ExitData,
     IndexData,
     MarketInfo,
+    OpenOrder,
     Ticker,
+    TradesData,
     VenueStatus,
 )
-from deltaroll.node.api.messages import Accepted, ChannelMessage
+from deltaroll.node.api.messages import Accepted, ChannelMessage, ReceiptBody
 from deltaroll.node.events import OrderState
 from deltaroll.node.queries import MarginAnswer
 from deltaroll.sdk.aio import AsyncClient
@@ -233,6 +237,34 @@ class Client:
         """Return all market leaves."""
         return self._run(self.client.get_markets())
 
+    def get_market(self, market: int) -> MarketInfo:
+        """Return one leaf."""
+        return self._run(self.client.get_market(market))
+
+    def get_book(self, market: int, levels: int = 100) -> BookData:
+        """Return a book as it is now; `book` follows it."""
+        return self._run(self.client.get_book(market, levels))
+
+    def get_trades(self, market: int) -> TradesData:
+        """Return a series' latest trades."""
+        return self._run(self.client.get_trades(market))
+
+    def ping(self) -> int:
+        """Return the venue's clock."""
+        return self._run(self.client.ping())
+
+    def find_accounts(self, owner: str) -> tuple[int, ...]:
+        """Return the numbers of the accounts of an L1 address."""
+        return self._run(self.client.find_accounts(owner))
+
+    def get_orders(self) -> list[OpenOrder]:
+        """Return the orders that the venue has of the account."""
+        return self._run(self.client.get_orders())
+
+    def get_receipt(self, sequence: int) -> ReceiptBody:
+        """Return a stored receipt of the account."""
+        return self._run(self.client.get_receipt(sequence))
+
     def get_tickers(self, underlying: int | None = None) -> list[Ticker]:
         """Return all series at a glance, with prices and Greeks."""
         return self._run(self.client.get_tickers(underlying))
@@ -248,6 +280,10 @@ class Client:
     def get_batches(self, count: int = 50) -> BatchesData:
         """Return the newest batches on L1 and how final they are, as the node says."""
         return self._run(self.client.get_batches(count))
+
+    def submit(self, request: dict[str, Any]) -> Accepted:
+        """Hand in what needs no session and is signed already."""
+        return self._run(self.client.submit(request))
 
     def stream(self, channel: str) -> MessageStream:
         """Follow a channel of docs/trade/api.md, across reconnects."""
@@ -303,6 +339,28 @@ class Client:
         """Put another order in the place of one that is alive, in one step of the log."""
         fresh = self._run(self.client.replace(order.order, price, size, **wishes))
         return PlacedOrder(self._runner, fresh)
+
+    def cancel(self, order: PlacedOrder) -> OrderState:
+        """Cancel an order and return how it ended."""
+        return order.cancel()
+
+    def protect(self, underlying: int, seconds: int, lots: int = 0, fills: int = 0) -> Accepted:
+        """Set market-maker protection for the quotes on an underlying; 0 seconds: none."""
+        return self._run(self.client.protect(underlying, seconds, lots, fills))
+
+    def resume(self, underlying: int) -> Accepted:
+        """Quote again after protection has tripped."""
+        return self._run(self.client.resume(underlying))
+
+    @contextmanager
+    def dead_man(self, seconds: int) -> Iterator[None]:
+        """Send heartbeats for as long as a block lasts: `with client.dead_man(60)`."""
+        block = self.client.dead_man(seconds)
+        self._run(block.__aenter__())
+        try:
+            yield
+        finally:
+            self._run(block.__aexit__(None, None, None))
 
     def cancel_all(self, market: int | None = None) -> Accepted:
         """Cancel all orders of the account, in one series or everywhere."""

@@ -134,7 +134,7 @@ class Order:
         """Cancel it, and return how it ended: it may have been filled before."""
         return await self._client.cancel(self)
 
-    def end(self, result: OrderState | SdkError) -> None:
+    def _end(self, result: OrderState | SdkError) -> None:
         """Wake whoever waits for the end."""
         if self._ended.done():
             return
@@ -144,7 +144,7 @@ class Order:
         else:
             self._ended.set_result(result)
 
-    def reopen(self) -> None:
+    def _reopen(self) -> None:
         """Go on after an end that was undone."""
         if self._ended.done():
             self._ended = asyncio.get_running_loop().create_future()
@@ -187,7 +187,7 @@ class Orders:
         """Take an order out that the venue has not taken."""
         if order.state is None and self._alive.pop(order.key, None) is not None:
             self._slots.release(order.terms.slot)
-            order.end(problem)
+            order._end(problem)
 
     def answer(self, order: Order, accepted: Accepted) -> None:
         """Take the answer to an order."""
@@ -253,7 +253,7 @@ class Orders:
     def close(self, problem: SdkError) -> None:
         """Tell whoever waits that nothing more will be heard."""
         for order in self._alive.values():
-            order.end(problem)
+            order._end(problem)
 
     def _take_snapshot(self, sequence: int, snapshot: AccountSnapshot) -> None:
         self._covered = sequence
@@ -320,13 +320,13 @@ class Orders:
                 self._ended[key] = order
                 if len(self._ended) > REMEMBERED:
                     self._ended.popitem(last=False)
-            order.end(state)
+            order._end(state)
         elif was_done:
             # L1 has undone its end.
             self._ended.pop(key, None)
             self._alive[key] = order
             self._slots.hold(order.terms.slot)
-            order.reopen()
+            order._reopen()
 
     def _rebase(self, first: int) -> None:
         for order in (*self._alive.values(), *self._ended.values()):

@@ -2,7 +2,7 @@
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import msgspec
@@ -190,6 +190,14 @@ class Reader:
         answer = msgspec.json.decode(await self._link.ask("ping", {}), type=dict[str, int])
         self._hear(answer["clock"])
         return self._clock
+
+    async def submit(self, request: dict[str, Any]) -> Accepted:
+        """Hand in what needs no session and is signed already: prices, a surface, an action.
+
+        It is sent once; OutcomeUnknownError when the connection is lost before the answer.
+        """
+        raw = await self._link.ask("submit", {"request": request}, Keeping.ONCE)
+        return msgspec.json.decode(raw, type=Accepted)
 
     async def stream(self, channel: str) -> Stream:
         """Follow a channel of docs/trade/api.md, across reconnects.

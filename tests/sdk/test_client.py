@@ -1,6 +1,7 @@
 """Both clients against a real sequencer: what traders do, and what they are told."""
 
 import asyncio
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -92,6 +93,29 @@ def test_client__two_traders__fills_positions_margin_and_streams(server):
         assert book.view.bids == ()
         trades.close()
         book.close()
+
+
+def test_client__does_all_that_the_asynchronous_one_does():
+    words = {
+        name
+        for name, _ in inspect.getmembers(AsyncClient, inspect.isfunction)
+        if not name.startswith("_") and name != "check_receipt"
+    }
+    assert words <= set(dir(Client))
+
+
+def test_client__dead_man__is_off_after_the_block(server):
+    with open_client(server) as client:
+        with client.dead_man(10):
+            assert client.get_account().dead_man == GENESIS + 10
+        assert client.get_account().dead_man is None
+        assert client.get_orders() == []
+        assert client.get_book(PERP).bids == client.get_trades(PERP).trades == ()
+        assert client.get_market(PERP).leaf == "series"
+        assert client.ping() == client.clock == GENESIS
+        assert client.find_accounts("0x" + OWNERS[BLAISE].address.hex()) == (2,)
+        receipt = client.buy(PERP, PRICE, 1).accepted.receipt
+        assert client.get_receipt(receipt.sequence) == receipt
 
 
 def test_client__closed__says_so(shared):
