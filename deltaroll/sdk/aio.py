@@ -26,6 +26,7 @@ from deltaroll.node.api.messages import (
     ReceiptBody,
     SessionFields,
 )
+from deltaroll.node.api.service import STATUSES, TIMES_IN_FORCE
 from deltaroll.node.api.sessions import encode_token
 from deltaroll.node.events import OrderState
 from deltaroll.node.queries import AccountAnswer, MarginAnswer, to_plain
@@ -41,7 +42,7 @@ from deltaroll.protocol.types import (
     Withdraw,
 )
 from deltaroll.protocol.types import Order as SignedOrder
-from deltaroll.sdk.drafts import TIMES_IN_FORCE, Draft, TimeInForceName
+from deltaroll.sdk.drafts import Draft, TimeInForceName
 from deltaroll.sdk.errors import (
     ClosedError,
     OutcomeUnknownError,
@@ -52,7 +53,7 @@ from deltaroll.sdk.errors import (
 )
 from deltaroll.sdk.link import PASSING, Keeping, Patience
 from deltaroll.sdk.orders import Order, Orders, Terms
-from deltaroll.sdk.reader import STATUSES, Reader
+from deltaroll.sdk.reader import Reader
 from deltaroll.sdk.receipts import ReceiptError
 from deltaroll.sdk.rollup import Rollup
 from deltaroll.sdk.slots import ALL, Slots

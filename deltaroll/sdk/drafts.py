@@ -10,7 +10,6 @@ from deltaroll.node.api.messages import (
     TriggerSource,
     TriggerTerms,
 )
-from deltaroll.protocol.types import TimeInForce
 from deltaroll.sdk.units import Money, to_units
 
 __all__ = [
@@ -24,12 +23,6 @@ __all__ = [
 ]
 
 DAY = 86_400
-TIMES_IN_FORCE = {
-    TimeInForceName.GTC: TimeInForce.GTC,
-    TimeInForceName.GTD: TimeInForce.GTC,
-    TimeInForceName.IOC: TimeInForce.IOC,
-    TimeInForceName.FOK: TimeInForce.FOK,
-}
 
 
 @dataclass(frozen=True, slots=True)

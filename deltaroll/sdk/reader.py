@@ -21,8 +21,8 @@ from deltaroll.node.api.data import (
 )
 from deltaroll.node.api.messages import (
     Accepted,
-    Status,
 )
+from deltaroll.node.api.service import STATUSES
 from deltaroll.node.receipts import Outcome
 from deltaroll.protocol.types import (
     Address,
@@ -41,8 +41,6 @@ from deltaroll.sdk.rollup import Rollup
 if TYPE_CHECKING:
     from deltaroll.l1.nodes import Node
     from deltaroll.sdk.proofs import L1Reader, Proven
-
-STATUSES = {outcome: Status[outcome.name] for outcome in Outcome}
 
 
 class Reader:
