@@ -34,6 +34,7 @@ from deltaroll.sdk.receipts import to_receipt_key_document
 from deltaroll.sdk.rollup import Rollup
 from deltaroll.sdk.signing import Signer
 from tests.api.support import RECEIPT_KEY
+from tests.loading import load_file
 from tests.node.support import make_signer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,8 @@ EXAMPLES = ROOT / "examples"
 FUNDS = 100_000 * 10**6
 PRICE = 6_000 * 10**6
 """Of a lot, collateral units."""
-MEMBERS = sorted((make_signer(f"member {place}") for place in range(3)), key=lambda m: m.address)
+MEMBERS = load_file(EXAMPLES / "oracle.py").make_members()
+"""Of the committee, as `deployments/local.yaml` has it."""
 KEYS = MAKER, TAKER = make_signer("maker"), make_signer("taker")
 """Of the accounts 2 and 3."""
 LOOK = 0.02

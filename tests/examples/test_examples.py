@@ -46,6 +46,12 @@ def read_first_order() -> tuple[str, str]:
 def test_readme__first_order__does_what_is_printed(live: LiveVenue):
     code, printed = read_first_order()
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    # The price that the page for traders begins with.
+    live.thread.call(lambda sequencer: sequencer.set_clock(sequencer.clock + 1))
+    options = ("--api", live.url, "--registry", live.registry, "--market", INDEX)
+    price = ("--price", "6000.00", "--once")
+    finish(live.run(TAKER, "python", EXAMPLES / "oracle.py", *options, *price))
+    assert live.thread.call(lambda sequencer: sequencer.state.markets[INDEX].index) == PRICE
     path = live.folder / "first_order.py"
     path.write_text(code)
     said = finish(live.run(TAKER, "python", path))
