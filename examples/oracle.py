@@ -15,6 +15,7 @@ from pathlib import Path
 from eth_account import Account as EthAccount
 
 from deltaroll.protocol.types import MarketId, Observation, Timestamp
+from deltaroll.sdk.errors import RefusedError
 from deltaroll.sdk.reader import Reader
 from deltaroll.sdk.rollup import Rollup
 from deltaroll.sdk.signing import Signer
@@ -58,7 +59,13 @@ async def main() -> None:
     members = make_members()
     async with Reader(given.api, Rollup.read(given.registry)) as reader:
         while True:
-            await observe(reader, members, given.market, price)
+            try:
+                await observe(reader, members, given.market, price)
+            except RefusedError as refusal:
+                # One that is no newer than the last: L1's clock stands while nothing is mined.
+                if given.once:
+                    raise
+                print(refusal)
             if given.once:
                 return
             await asyncio.sleep(given.interval)
