@@ -7,17 +7,8 @@ from typing import Any
 
 import msgspec
 
-from deltaroll.node.api.data import (
-    AccountDelta,
-    AccountSnapshot,
-    BatchesData,
-    BookData,
-    IndexData,
-    InsuranceData,
-    LiquidationsData,
-    Ticker,
-    TradesData,
-)
+from deltaroll.node.api.data import AccountDelta
+from deltaroll.node.api.documents import CHANNELS
 from deltaroll.node.api.messages import ChannelMessage, MessageKind, Problem
 from deltaroll.sdk.errors import (
     RefusedError,
@@ -32,17 +23,11 @@ from deltaroll.sdk.link import PASSING, Frame, Keeping, Link
 MAX_WAITING = 10_000
 """Messages of a stream that wait for its reader."""
 BEGINNINGS = (MessageKind.SNAPSHOT, MessageKind.RESYNC)
-_TYPES: dict[str, Any] = {
-    "book": BookData,
-    "trades": TradesData,
-    "ticker": Ticker,
-    "index": IndexData,
-    "batches": BatchesData,
-    "liquidations": LiquidationsData,
-    "insurance": InsuranceData,
+_decoders = {
+    name.partition(".")[0]: msgspec.json.Decoder(kinds[0]).decode
+    for name, (_, kinds) in CHANNELS.items()
 }
-_decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in _TYPES.items()}
-_decode_snapshot = msgspec.json.Decoder(AccountSnapshot).decode
+"""Of what a channel's snapshot holds; but for an account's, a delta holds the same."""
 _decode_delta = msgspec.json.Decoder(AccountDelta).decode
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
@@ -58,12 +43,10 @@ def decode_message(frame: Frame) -> ChannelMessage:
     data: Any
     if frame.kind is MessageKind.CLOSED:
         data = _decode_problem(frame.data)
-    elif name != "account":
-        data = _decoders[name](frame.data)
-    elif frame.kind in BEGINNINGS:
-        data = _decode_snapshot(frame.data)
-    else:
+    elif name == "account" and frame.kind not in BEGINNINGS:
         data = _decode_delta(frame.data)
+    else:
+        data = _decoders[name](frame.data)
     return ChannelMessage(frame.channel, frame.kind, frame.sequence, frame.previous, data)
 
 
