@@ -88,9 +88,10 @@ class Frame(msgspec.Struct):
 class Pending:
     """A request without an answer."""
 
-    __slots__ = ("future", "is_repeated", "is_sent", "keeping", "payload")
+    __slots__ = ("future", "is_repeated", "is_sent", "keeping", "number", "payload")
 
-    def __init__(self, payload: str, keeping: Keeping) -> None:
+    def __init__(self, number: int, payload: str, keeping: Keeping) -> None:
+        self.number = number
         self.payload = payload
         self.keeping = keeping
         self.future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
@@ -186,7 +187,7 @@ class Link:
             raise self._failure
         self._next += 1
         payload = msgspec.json.encode({"op": op, "id": self._next, **fields}).decode()
-        pending = self._pending[self._next] = Pending(payload, keeping)
+        pending = self._pending[self._next] = Pending(self._next, payload, keeping)
         # Who gives up waiting leaves an exception that nobody asks for.
         pending.future.add_done_callback(_look)
         if keeping is Keeping.HERE:
@@ -219,8 +220,23 @@ class Link:
     async def ask(
         self, op: str, fields: dict[str, Any], keeping: Keeping = Keeping.AGAIN
     ) -> msgspec.Raw:
-        """Send a request and return its result; raises like `send` and `wait`."""
-        return await self.wait(self.send(op, fields, keeping))
+        """Send a request and return its result; raises like `send` and `wait`.
+
+        Who gives up waiting is not to be surprised by it later: it is not sent any more.
+        """
+        pending = self.send(op, fields, keeping)
+        try:
+            return await self.wait(pending)
+        except (OutcomeUnknownError, asyncio.CancelledError):
+            self._withdraw(pending)
+            raise
+
+    def _withdraw(self, pending: Pending) -> None:
+        if pending.is_sent:
+            if pending.keeping is Keeping.AGAIN:
+                pending.keeping = Keeping.ONCE
+        elif self._pending.pop(pending.number, None) is not None:
+            self._waiting.remove(pending)
 
     def _pump(self) -> None:
         """Send what waits, as far as there is room."""

@@ -302,6 +302,28 @@ def test_client__venue_is_silent__gives_up_in_time(server):
     asyncio.run(run())
 
 
+def test_heartbeat__nobody_answers_in_time__is_not_sent_later(server):
+    """What its sender has given up must not take effect when the line is back."""
+
+    async def run() -> None:
+        wire = Wire(server.api.port)
+        patience = replace(QUICK, answer=0.3)
+        async with wire, make_client(wire, ADA, patience=patience) as ada:
+            wire.rule = lambda *_: False
+            wire.cut()
+            with pytest.raises(OutcomeUnknownError):
+                await ada.heartbeat(60)
+            given_up = asyncio.create_task(ada.cancel_all())
+            await asyncio.sleep(0)
+            given_up.cancel()
+            wire.rule = lambda *_: None
+            order = await ada.buy(PERP, PRICE, 1)
+            assert (await ada.get_account()).dead_man is None
+            assert order.state is OrderState.RESTING
+
+    asyncio.run(run())
+
+
 def test_open__nobody_there__says_so():
     async def run() -> None:
         patience = replace(QUICK, answer=0.2)
