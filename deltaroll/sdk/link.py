@@ -48,6 +48,8 @@ class Patience:
 
     answer: float = 30.0
     """For the answer to a request, reconnects included."""
+    connect: float = 10.0
+    """For a connection to come up."""
     heartbeat: float = 15.0
     """Between two pings; a node that answers none within half of it is gone."""
     first_retry: float = 0.1
@@ -255,12 +257,14 @@ class Link:
         patience = self._patience
         while not self._closed.is_set():
             try:
-                async with self._session.ws_connect(
-                    self._url,
-                    protocols=(Format.JSON,),
-                    heartbeat=patience.heartbeat,
-                    max_msg_size=MAX_FRAME,
-                ) as socket:
+                async with asyncio.timeout(patience.connect):
+                    socket = await self._session.ws_connect(
+                        self._url,
+                        protocols=(Format.JSON,),
+                        heartbeat=patience.heartbeat,
+                        max_msg_size=MAX_FRAME,
+                    )
+                async with socket:
                     self.connections += 1
                     if await self._serve(socket):
                         failures = 0

@@ -40,6 +40,10 @@ class Wire:
         self._server: asyncio.Server | None = None
         self.rule: Callable[[str, bytes], bool | None] = lambda *_: None
         self.cuts = 0
+        self.is_silent = False
+        """Nothing passes, and nobody is told."""
+        self.knocked = asyncio.Event()
+        """Somebody has connected."""
         self._connections: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -62,6 +66,7 @@ class Wire:
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
+        self.knocked.set()
         there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
         self._connections |= {writer, back}
         passing = [
@@ -81,6 +86,8 @@ class Wire:
     ) -> None:
         with contextlib.suppress(OSError):
             while piece := await source.read(CHUNK):
+                if self.is_silent:
+                    continue
                 verdict = self.rule(way, piece)
                 if verdict is not False:
                     target.write(piece)

@@ -13,6 +13,7 @@ from deltaroll.node import client_ids
 from deltaroll.node.api.limits import Limits
 from deltaroll.node.api.messages import Status
 from deltaroll.node.events import OrderState, OrderUpdate, Step
+from deltaroll.node.log import StoreError
 from deltaroll.sdk.aio import AsyncClient
 from deltaroll.sdk.drafts import Draft
 from deltaroll.sdk.errors import OutcomeUnknownError, UnreachableError
@@ -322,6 +323,41 @@ def test_heartbeat__nobody_answers_in_time__is_not_sent_later(server):
             assert order.state is OrderState.RESTING
 
     asyncio.run(run())
+
+
+def test_order__line_is_dead_without_a_word__heartbeat_notices(server):
+    """Nothing is closed, nothing passes: pings without an answer say that it is over."""
+
+    async def run() -> None:
+        wire = Wire(server.api.port)
+        patience = replace(QUICK, heartbeat=0.1, connect=0.2)
+        async with wire, make_client(wire, ADA, patience=patience) as ada:
+            wire.knocked.clear()
+            wire.is_silent = True
+            placing = asyncio.create_task(ada.buy(PERP, PRICE, 1))
+            await wire.knocked.wait()
+            wire.is_silent = False
+            assert (await placing).state is OrderState.RESTING
+            assert ada._link.connections > 1
+
+    asyncio.run(run())
+
+
+def test_order__sequencer_has_stopped__is_not_known_to_be_refused():
+    """A node whose sequencer fails says `unavailable`: what became of an order, its log says."""
+
+    async def run(server: Server) -> None:
+        async with make_client(server, ADA, patience=replace(QUICK, answer=0.3)) as ada:
+            with pytest.raises(StoreError, match="stopped by"):
+                await asyncio.to_thread(server.thread.call, lambda _: 1 // 0)
+            with pytest.raises(OutcomeUnknownError):
+                await ada.buy(PERP, PRICE, 1)
+            (order,) = ada.orders
+            assert order.state is None
+            assert ada._slots.in_use == 1
+
+    with serve() as server:
+        asyncio.run(run(server))
 
 
 def test_open__nobody_there__says_so():
