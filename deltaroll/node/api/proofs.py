@@ -77,7 +77,9 @@ class FollowerView:
             except L1Error:
                 raise RateLimitedError("proof", PATIENCE) from None
             count = settled.globals.exit_count
-            header = tuple(to_plain(field) for field in to_header_tuple(settled.submitted.header))
+            header = tuple(
+                spell_field(field) for field in to_header_tuple(settled.submitted.header)
+            )
             encoded = "0x" + encode_globals(settled.globals).hex()
             exits = follower.state.exits
             found: list[ExitData] = []
@@ -97,12 +99,14 @@ class FollowerView:
             return tuple(found)
 
     def _get_tree(self, exits: list[Exit]) -> MerkleTree:
-        """Return the tree of some exits; the same ones are hashed once."""
+        """Return the tree of some exits; what was hashed before is not hashed again."""
         known, tree = self._tree
-        if known != exits:
-            tree = MerkleTree(EXIT_DEPTH)
-            tree.update({place: hash_leaf(encode_exit(leaf)) for place, leaf in enumerate(exits)})
-            self._tree = (exits, tree)
+        if known != exits[: len(known)]:
+            # L1 has replaced a batch.
+            known, tree = [], MerkleTree(EXIT_DEPTH)
+        fresh = range(len(known), len(exits))
+        tree.update({place: hash_leaf(encode_exit(exits[place])) for place in fresh})
+        self._tree = (exits, tree)
         return tree
 
     @contextmanager
@@ -136,7 +140,7 @@ class FollowerView:
         return found, found[0].index if found else 0
 
 
-def to_plain(field: Any) -> Any:
+def spell_field(field: Any) -> Any:
     """Return a header's field as JSON has it."""
     if isinstance(field, bytes):
         return "0x" + field.hex()
