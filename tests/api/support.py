@@ -62,6 +62,7 @@ class Server:
 
         self.thread = SequencerThread(open_sequencer)
         self.api = ApiServer(self.thread, limits=limits, history=self.reader)
+        self.url = f"http://127.0.0.1:{self.api.port}"
 
     def call(self, function: Callable[[Venue], Any]) -> Any:
         """Do something to the venue, as L1 or the oracle would."""

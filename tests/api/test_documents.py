@@ -12,7 +12,7 @@ from deltaroll.node.api.endpoints import ENDPOINTS
 from deltaroll.node.api.messages import SessionFields
 from deltaroll.node.api.sessions import encode_token
 from tests.api.support import ADA, BLAISE, make_session, serve, to_fields
-from tests.node.support import INDEX, OPTIONS, PERP, PRICE, STRANGER, Venue, make_order
+from tests.node.support import INDEX, OPTIONS, OWNERS, PERP, PRICE, STRANGER, Venue, make_order
 
 PATHS = [
     "/v1/status",
@@ -29,6 +29,8 @@ PATHS = [
     f"/v1/accounts/{ADA}",
     f"/v1/accounts/{ADA}/orders",
     f"/v1/accounts/{ADA}/margin",
+    f"/v1/accounts/{ADA}/slots",
+    f"/v1/owners/0x{OWNERS[ADA].address.hex()}/accounts",
     f"/v1/accounts/{ADA}/receipts/{{sequence}}",
     "/v1/distressed",
     "/v1/insurance",
@@ -52,6 +54,9 @@ PATHS = [
 ]
 REFUSED = [
     ("/v1/accounts/2", 401),
+    ("/v1/accounts/2/slots", 401),
+    ("/v1/owners/0x11/accounts", 400),
+    (f"/v1/exits/0x{OWNERS[ADA].address.hex()}", 404),
     (f"/v1/accounts/{ADA}/receipts/0", 404),
     ("/v1/accounts/1/proof", 404),
     ("/v1/markets/77", 404),

@@ -16,6 +16,9 @@ class ProofSource(Protocol):
     def prove_account(self, account: int) -> object:
         """Return an account's leaf with its proof; RejectedError when there is none."""
 
+    def find_exits(self, recipient: bytes) -> object:
+        """Return the newest exits of a recipient; RejectedError when L1 has not been read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delegation:

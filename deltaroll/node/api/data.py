@@ -210,6 +210,45 @@ ChannelData = (
 )
 
 
+class SlotData(msgspec.Struct, frozen=True, gc=False):
+    """An order slot that has been used."""
+
+    slot: int
+    nonce: int
+    """The highest accepted in it: a new order's is higher."""
+    filled_nonce: int
+    """Of the last order that traded in it; 0: none has."""
+    filled: int
+    """Lots that it has traded."""
+
+
+class OwnedAccounts(msgspec.Struct, frozen=True):
+    """The accounts of an owner."""
+
+    accounts: tuple[int, ...]
+
+
+class ExitProof(msgspec.Struct, frozen=True):
+    """What `Bridge.claimExit` takes besides the exit."""
+
+    header: tuple[Any, ...]
+    """Of the newest settled batch: the fields of `IRollupInbox.Header`, in order. Numbers that may
+    not fit 53 bits are text."""
+    globals: str
+    sibling_map: int
+    siblings: list[str]
+
+
+class ExitData(msgspec.Struct, frozen=True):
+    """A withdrawal on its way to L1."""
+
+    index: int
+    recipient: str
+    amount: Amount
+    proof: ExitProof | None
+    """None: it has not settled."""
+
+
 class MarketInfo(msgspec.Struct, frozen=True):
     """A market's leaf: what kind of leaf, and its fields as `docs/protocol.md` names them."""
 

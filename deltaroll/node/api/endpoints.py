@@ -11,10 +11,13 @@ from deltaroll.node.api.data import (
     AccountSnapshot,
     BatchesData,
     BookData,
+    ExitData,
     IndexData,
     InsuranceData,
     MarketInfo,
     OpenOrder,
+    OwnedAccounts,
+    SlotData,
     Ticker,
     TradesData,
     VenueStatus,
@@ -42,7 +45,9 @@ from deltaroll.node.api.service import (
     collect_orders,
     compute_account_snapshot,
     compute_ticker,
+    find_owned,
     iterate_distressed,
+    iterate_slots,
     to_receipt_body,
 )
 from deltaroll.node.queries import (
@@ -52,6 +57,7 @@ from deltaroll.node.queries import (
     compute_margin_answer,
     to_plain,
 )
+from deltaroll.node.requests import HexAddress
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.types import AccountId, MarketId, Series, Underlying
 
@@ -90,6 +96,18 @@ class ReceiptParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     account: Account
     sequence: Sequence
+
+
+class OwnerParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose accounts."""
+
+    owner: HexAddress
+
+
+class RecipientParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose exits."""
+
+    recipient: HexAddress
 
 
 class BatchesParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -259,6 +277,27 @@ async def get_proof(asked: Asked) -> Any:
     return await asyncio.to_thread(proofs.prove_account, asked.params.account)
 
 
+async def get_slots(asked: Asked) -> Any:
+    """Return an account's order slots."""
+    account = AccountId(asked.params.account)
+    return await asked.call_private(account, lambda sequencer: iterate_slots(sequencer, account))
+
+
+async def get_owned(asked: Asked) -> Any:
+    """Return an owner's accounts."""
+    owner = bytes.fromhex(asked.params.owner[2:])
+    return await asked.call(lambda sequencer: find_owned(sequencer, owner))
+
+
+async def get_exits(asked: Asked) -> Any:
+    """Return an address' withdrawals."""
+    proofs = asked.context.proofs
+    if proofs is None:
+        raise UnknownError("proof: this node follows no L1")
+    recipient = bytes.fromhex(asked.params.recipient[2:])
+    return await asyncio.to_thread(proofs.find_exits, recipient)
+
+
 async def get_distressed(asked: Asked) -> Any:
     """Return the accounts in distress."""
     return await asked.call(iterate_distressed)
@@ -419,6 +458,34 @@ ENDPOINTS = (
         AccountProof,
         ProofParams,
         cost=10.0,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/accounts/{account}/slots",
+        "Order slots that an account has used, with their last nonces",
+        get_slots,
+        tuple[SlotData, ...],
+        AccountParams,
+        is_private=True,
+        cost=5.0,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/owners/{owner}/accounts",
+        "The accounts of an L1 address",
+        get_owned,
+        OwnedAccounts,
+        OwnerParams,
+        cost=50.0,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/exits/{recipient}",
+        "The newest withdrawals to an L1 address, with what L1 asks for to pay them",
+        get_exits,
+        tuple[ExitData, ...],
+        RecipientParams,
+        cost=50.0,
     ),
     Endpoint(
         "GET",

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from deltaroll.node.store import StoreError
 log = structlog.get_logger(__name__)
 
 JSON = "application/json"
+PARAMETER = re.compile(r"\s*[0-9]+\s*|0x[0-9a-fA-F]{40}")
 BODY_SECONDS = 10.0
 """A body that takes longer is refused."""
 
@@ -93,8 +95,8 @@ def read_params(endpoint: Endpoint, request: Request) -> msgspec.Struct:
         if name in given:
             raise RejectedError(f"{name}: given twice")
         given[name] = value
-    if any(not value.isascii() or not value.strip().isdigit() for value in given.values()):
-        raise RejectedError("query: every parameter is a whole number")
+    if any(not PARAMETER.fullmatch(value) for value in given.values()):
+        raise RejectedError("query: every parameter is a whole number, or an address")
     try:
         return msgspec.convert(given, endpoint.params, strict=False)
     except msgspec.ValidationError as problem:
