@@ -18,7 +18,7 @@ from deltaroll.protocol.types import (
 )
 from tests.node.support import OWNERS, PARAMS, PRICE, Recorder, Venue, make_order
 
-ADA, BLAISE = AccountId(1), AccountId(2)
+ADA, BLAISE, ADA_TOO = AccountId(1), AccountId(2), AccountId(5)
 EMPTY = Account(ZERO_ADDRESS, ZERO_ADDRESS, Timestamp(0), 0, 0, 0, Timestamp(0), ())
 PPM = 10**6
 
@@ -71,13 +71,14 @@ def test_fill__both_sides__have_paid_their_fees(venue, told):
 
 
 def test_fill_or_kill__rolled_back_in_the_middle__leaves_no_fill(venue, told):
-    venue.submit(ADA, 0, make_order(PRICE, 3))
-    venue.submit(ADA, 1, make_order(PRICE, 1, reduce_only=True))
+    """It meets an order of its owner after three of four lots."""
+    venue.submit(BLAISE, 0, make_order(PRICE, 3))
+    venue.submit(ADA, 0, make_order(PRICE, 1))
     killed = make_order(PRICE, 4, is_buy=False, time_in_force=TimeInForce.FOK)
-    assert venue.submit(BLAISE, 0, killed).filled == 0
+    assert venue.submit(ADA_TOO, 0, killed).filled == 0
     venue.sequencer.flush()
     assert told.find(Trade) == []
-    venue.submit(BLAISE, 0, replace(killed, size=3))
+    venue.submit(ADA_TOO, 0, replace(killed, size=3))
     venue.sequencer.flush()
     assert [trade.lots for trade in told.find(Trade)] == [3]
 
