@@ -48,7 +48,7 @@ def make_update(order: Order, state: OrderState, remaining: int = SIZE, reason: 
 
 
 def make_fill(order: Order, lots: int) -> Fill:
-    return Fill(1, *order.key, "x", 1, True, 5, lots, True)
+    return Fill(1, *order.key, "x", 1, True, 5, lots, is_maker=True, fee="0")
 
 
 def run(work) -> None:
