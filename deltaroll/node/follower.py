@@ -5,6 +5,7 @@ reorganisation are the same thing then, a change of that list, and the state mov
 common prefix and deriving from there.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -488,13 +489,26 @@ class Follower:
         """Return the newest batch in each stage, as of the last poll."""
         return dict(zip(self.compute_stages(self.chain), self.chain, strict=True))
 
+    def find_reached(self) -> dict[Stage, Derived]:
+        """Return the newest batch that has come to each stage or beyond it, as of the last poll."""
+        settled, final, safe = self._find_limits()
+        chain = self.chain
+        count_settled = bisect_left(chain, settled, 1, key=lambda one: one.submitted.header.l1_time)
+
+        def find(block: int) -> Derived:
+            place = bisect_right(chain, block, count_settled, key=lambda one: one.submitted.block)
+            return chain[place - 1]
+
+        return {
+            Stage.POSTED: chain[-1],
+            Stage.SAFE: find(safe),
+            Stage.FINAL: find(final),
+            Stage.SETTLED: chain[count_settled - 1],
+        }
+
     def compute_stages(self, batches: Sequence[Derived]) -> list[Stage]:
         """Return how final derived batches are, as of the last poll."""
-        if self.head is None:
-            raise L1Error("L1: not polled yet")
-        settled = self.head.time - self.gateway.challenge_window
-        final = self._get_number("finalized")
-        safe = self._get_number("safe")
+        settled, final, safe = self._find_limits()
         stages = []
         for batch in batches:
             if batch.submitted.header.index == 0 or batch.submitted.header.l1_time < settled:
@@ -506,6 +520,13 @@ class Follower:
             else:
                 stages.append(Stage.POSTED)
         return stages
+
+    def _find_limits(self) -> tuple[int, int, int]:
+        """Return the L1 time before which batches have settled, the final and the safe block."""
+        if self.head is None:
+            raise L1Error("L1: not polled yet")
+        settled = self.head.time - self.gateway.challenge_window
+        return settled, self._get_number("finalized"), self._get_number("safe")
 
     def _get_number(self, tag: str) -> int:
         try:
