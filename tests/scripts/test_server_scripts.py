@@ -16,6 +16,7 @@ import structlog
 from click.testing import CliRunner
 from eth_account.messages import encode_typed_data
 
+from deltaroll.config import Settings
 from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.protocol.hashing import keccak
@@ -107,9 +108,10 @@ def run_sequence(
     watch: Callable[[Callable[[], None]], None],
     port: int | None = 0,
     api_port: int | None = None,
+    metrics_port: int | None = None,
 ) -> None:
     monkeypatch.setattr(sequence, "load_deployment", lambda *_: (None, gateway))
-    monkeypatch.setattr(sequence, "watch", lambda look, once, interval: watch(look))
+    monkeypatch.setattr(sequence, "watch", lambda look, *_: watch(look))
     account = SimpleNamespace(address="0x" + OPERATOR.address.hex())
     monkeypatch.setattr(
         sequence,
@@ -121,9 +123,12 @@ def run_sequence(
     sequence.cli.callback(
         provider=None,
         account=account,
+        settings=Settings(),
         registry=path.parent,
         once=False,
         interval=1.0,
+        metrics_port=metrics_port,
+        metrics_host=HOST,
         store=path,
         requests=None,
         port=port,
@@ -254,6 +259,9 @@ def test_sequence__server_with_once__is_an_error_before_anything(sequence, port,
         sequence.cli.callback(
             provider=None,
             account=None,
+            settings=Settings(),
+            metrics_port=None,
+            metrics_host=HOST,
             registry=None,
             once=True,
             interval=1.0,
