@@ -35,9 +35,8 @@ class Books:
         if kind == "margin" or channel.startswith("ticker."):
             return
         if kind == "delta" and message["previous"] != self._last.get(channel):
-            self._traffic.broken.append(
-                f"{channel}: a message before {message['sequence']} is lost"
-            )
+            number = message["sequence"]
+            self._traffic.broken.append(f"{channel}: a message before {number} is lost")
         self._last[channel] = message["sequence"]
         if channel.startswith("book."):
             self._take_book(channel, kind, message["data"])
@@ -90,7 +89,7 @@ class Client:
         await self._socket.send(msgspec.msgpack.encode({"op": op, "id": number, **fields}))
         return await asyncio.wait_for(future, 30)
 
-    async def do(self, kind: str, op: str, **fields: Any) -> dict[str, Any] | None:
+    async def do(self, what: str, op: str, /, **fields: Any) -> dict[str, Any] | None:
         """Ask and count; return the result, None when it was refused."""
         answer = await self.ask(op, **fields)
         error = answer.get("error")
@@ -101,7 +100,7 @@ class Client:
         if isinstance(result, dict) and result.get("status") == "rejected":
             self._traffic.refuse(result["reason"].lower())
             return result
-        self._traffic.count(kind)
+        self._traffic.count(what)
         return result
 
     async def login(self, account: int, signer: Signer, clock: int) -> None:

@@ -110,7 +110,7 @@ class Load:
     async def _survive(self, person: Callable[[], Awaitable[None]]) -> None:
         try:
             await person()
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 (whatever it is, the run has failed)
             self.traffic.broken.append(f"a client failed: {problem!r}")
 
     async def _pause(self, seconds: float) -> bool:
@@ -185,12 +185,13 @@ class Load:
             limits = {"underlying": underlying, "seconds": 5, "lots": 400, "fills": 60}
             await client.do("protect", "protect", account=account, **limits)
         turn = 0
-        markets = cycle(self._dice.sample(sorted(PERPS), len(PERPS)) + [PREMIUM_PERP, *OPTIONS[:6]])
-        while await self._pause(0.4):
+        perpetuals = self._dice.sample(sorted(PERPS), len(PERPS))
+        markets = cycle((*perpetuals, PREMIUM_PERP, *OPTIONS[:6]))
+        while await self._pause(0.2):
             turn += 1
             if turn % 10 == 1:
                 await client.do("dead_man", "dead_man", account=account, seconds=60)
-            if turn % 40 == 0:
+            if turn % 60 == 0:
                 await client.do("cancel_all", "cancel_all", account=account)
             market = next(markets)
             mark = self._marks.get(market)

@@ -184,6 +184,11 @@ class Rig:
         """End all processes; return how they ended."""
         return {name: process.stop() for name, process in self.processes.items()}
 
+    def post_rest(self) -> None:
+        """Start the sequencer once more: what came in after everything was posted is posted."""
+        store = ("--store", self.folder / "sequencer.sqlite")
+        self.shell.succeed("sequence", "--account", ALIAS, *store, "--once")
+
     def replay(self) -> tuple[str, str]:
         """Return the state root of the sequencer's log, replayed, and of L1, derived by us, both
         without the fee levels that only batches know."""

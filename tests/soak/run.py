@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from deltaroll.logs import configure_logs
 from tests.soak.load import KINDS, Load
 from tests.soak.rig import Rig, open_rig
 from tests.soak.verdict import (
@@ -78,6 +79,7 @@ def soak(folder: Path, minutes: float, seed: int) -> tuple[list[Sample], Traffic
         )
         load.traffic.unavailable += int(unavailable)
         codes = rig.stop()
+        rig.post_rest()
         of_log, of_l1 = rig.replay()
         if of_log != of_l1:
             sampler.problems.append(f"the log replays to {of_log}, L1 to {of_l1}")
@@ -168,6 +170,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(mkdtemp(prefix="soak-"))
     console = Console(width=110, highlight=False)
+    configure_logs("error")
     console.print(f"{options.minutes:g} minutes of mixed load; logs in {folder}")
     samples, traffic, end, problems = soak(folder, options.minutes, options.seed)
     problems += find_problems(options.minutes, samples, traffic, end, KINDS)
