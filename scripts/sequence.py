@@ -42,6 +42,7 @@ from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.snapshots import Snapshots
 from deltaroll.node.store import Store
+from deltaroll.node.survey import collect_kinds
 from deltaroll.node.watched import Watched
 from deltaroll.sdk.receipts import to_receipt_key_document
 
@@ -54,6 +55,12 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
         raise click.ClickException(f"--listen: port {port}: {problem.strerror}") from None
     click.echo(f"listening on {HOST}:{server.port}", err=True)
     return server
+
+
+def listen_for(venue: VenueMetrics, sequencer: Sequencer) -> None:
+    """Have metrics get what the sequencer does."""
+    venue.kinds = collect_kinds(sequencer.state)
+    sequencer.listen(venue.take)
 
 
 def name_receipt_key(account: AccountAPI, gateway: Gateway, key: ReceiptKey) -> Delegation:
@@ -247,7 +254,7 @@ def cli(
         if metrics_port is not None:
             if api is None:
                 venue = VenueMetrics(watched.registry)
-                thread.call(lambda sequencer: sequencer.listen(venue.take))
+                thread.call(lambda sequencer: listen_for(venue, sequencer))
             stack.callback(serve_monitor(watched.monitor, metrics_port, metrics_host).close)
         for line in requests or ():
             if line.strip():

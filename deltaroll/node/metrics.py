@@ -23,6 +23,7 @@ from prometheus_client import (
     Info,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
 
 from deltaroll.l1.types import Stage
@@ -31,6 +32,7 @@ from deltaroll.node.events import InsuranceChange, Liquidation, OrderState, Orde
 from deltaroll.node.follower import Follower
 from deltaroll.node.sender import Mined, Sender
 from deltaroll.node.survey import MarginHealth
+from deltaroll.protocol.types import SeriesKind
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Bounds of what a client waits for, seconds."""
@@ -90,6 +92,8 @@ class ChallengerState(StrEnum):
 
 def create_registry(process: str) -> CollectorRegistry:
     """Return a registry that has what every process of a node tells."""
+    # When a counter began is no use to anybody here, and doubles the page.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -173,7 +177,16 @@ class VenueMetrics:
         )
         for state in OrderState:
             self.orders.labels(state)
-        self.fills = Counter("deltaroll_fills", "Fills: two orders that traded.", registry=registry)
+        self.kinds: dict[int, SeriesKind] = {}
+        """By series; who knows the state keeps it up to date."""
+        self.fills = Counter(
+            "deltaroll_fills",
+            "Fills, two orders that traded each, by kind of series.",
+            ("kind",),
+            registry=registry,
+        )
+        self._fills = {kind: self.fills.labels(kind.name.lower()) for kind in SeriesKind}
+        self._other_fills = self.fills.labels("unknown")
         self.lots = Counter("deltaroll_lots", "Lots traded.", registry=registry)
         self.liquidations = Counter(
             "deltaroll_liquidations", "Shares of accounts taken over.", registry=registry
@@ -194,14 +207,15 @@ class VenueMetrics:
     def take(self, steps: Sequence[Step]) -> None:
         """Count what the steps of one commit tell."""
         states: Tally[OrderState] = Tally()
-        fills = lots = liquidations = 0
+        fills: Tally[SeriesKind | None] = Tally()
+        lots = liquidations = 0
         for step in steps:
             for event in step.events:
                 match event:
                     case OrderUpdate():
                         states[event.state] += 1
                     case Trade():
-                        fills += 1
+                        fills[self.kinds.get(event.market)] += 1
                         lots += event.lots
                     case Liquidation():
                         liquidations += 1
@@ -211,7 +225,8 @@ class VenueMetrics:
                         pass
         for state, count in states.items():
             self.orders.labels(state).inc(count)
-        self.fills.inc(fills)
+        for kind, count in fills.items():
+            (self._other_fills if kind is None else self._fills[kind]).inc(count)
         self.lots.inc(lots)
         self.liquidations.inc(liquidations)
         if steps:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from deltaroll.node.upkeep import compute_margin_apart
 from deltaroll.protocol.constants import INSURANCE_ACCOUNT
 from deltaroll.protocol.state import State
-from deltaroll.protocol.types import Account
+from deltaroll.protocol.types import Account, Series, SeriesKind
 
 
 @dataclass(slots=True)
@@ -56,6 +56,15 @@ def count_account(health: MarginHealth, state: State, account: Account) -> None:
         ratio = margin.equity / margin.maintenance
         worst = health.worst_ratio
         health.worst_ratio = ratio if worst is None else min(worst, ratio)
+
+
+def collect_kinds(state: State) -> dict[int, SeriesKind]:
+    """Return what kind of series each is."""
+    return {
+        int(market): SeriesKind(leaf.kind)
+        for market, leaf in state.markets.items()
+        if isinstance(leaf, Series)
+    }
 
 
 def compute_health(state: State) -> MarginHealth:

@@ -209,7 +209,7 @@ class Rig:
 @contextmanager
 def open_rig(folder: Path) -> Iterator[Rig]:
     """Deploy, list, fund and start everything; end it all afterwards."""
-    options = ("--chain-id", str(CHAIN), "--accounts", "20", "--prune-history")
+    options = ("--chain-id", str(CHAIN), "--accounts", "20", "--prune-history", "256")
     with open_chain(folder / "anvil.log", *options) as url:
         shell = Shell(folder, url, CHAIN, "ethereum:local")
         rig = Rig(folder, shell)

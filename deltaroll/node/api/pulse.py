@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -16,12 +17,21 @@ from deltaroll.node.api.service import compute_margin, compute_ticker
 from deltaroll.node.metrics import VenueMetrics
 from deltaroll.node.queries import MarginAnswer
 from deltaroll.node.sequencer import Sequencer
-from deltaroll.node.survey import MarginHealth, iterate_health
+from deltaroll.node.survey import MarginHealth, collect_kinds, iterate_health
+from deltaroll.protocol.types import SeriesKind
 
 SURVEY_SECONDS = 10.0
 """Between two looks at all accounts' margin."""
 SURVEY_SHARE = 0.02
 """Of the sequencer's time that they may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a look at everything has found."""
+
+    health: MarginHealth
+    kinds: dict[int, SeriesKind]
 
 
 class Pulse:
@@ -64,11 +74,12 @@ class Pulse:
             self._is_busy.add("survey")
             self._context.bridge.submit(SurveyJob(self._end_survey))
 
-    def _end_survey(self, health: MarginHealth | None, seconds: float) -> None:
+    def _end_survey(self, survey: Survey | None, seconds: float) -> None:
         self._is_busy.discard("survey")
         self._survey_due = monotonic() + max(SURVEY_SECONDS, seconds / SURVEY_SHARE)
-        if health is not None:
-            self._venue.margin.set(health)
+        if survey is not None:
+            self._venue.margin.set(survey.health)
+            self._venue.kinds = survey.kinds
 
     def _send_tickers(self) -> None:
         hub = self._context.hub
@@ -183,7 +194,7 @@ class SurveyJob:
 
     is_reading = True
 
-    def __init__(self, on_end: Callable[[MarginHealth | None, float], None]) -> None:
+    def __init__(self, on_end: Callable[[Survey | None, float], None]) -> None:
         """`on_end` gets what was found, None if nothing, and the seconds of work."""
         self._on_end = on_end
         self._seconds = 0.0
@@ -192,22 +203,21 @@ class SurveyJob:
         """Return a generator that looks at them."""
         return self._iterate(sequencer)
 
-    def _iterate(self, sequencer: Sequencer) -> Generator[None, None, MarginHealth]:
+    def _iterate(self, sequencer: Sequencer) -> Generator[None, None, Survey]:
         accounts = iterate_health(sequencer.state)
         while True:
             started = perf_counter()
             try:
                 next(accounts)
             except StopIteration as stop:
-                health: MarginHealth = stop.value
-                return health
+                return Survey(stop.value, collect_kinds(sequencer.state))
             finally:
                 self._seconds += perf_counter() - started
             yield
 
     def finish(self, result: Any) -> None:
         """Hand it over."""
-        self._on_end(result if isinstance(result, MarginHealth) else None, self._seconds)
+        self._on_end(result if isinstance(result, Survey) else None, self._seconds)
 
 
 class SessionJob:

@@ -26,6 +26,7 @@ from deltaroll.node.metrics import ApiMetrics, VenueMetrics, create_registry
 from deltaroll.node.monitor import Monitor
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, SequencerThread
+from deltaroll.node.survey import collect_kinds
 
 log = structlog.get_logger(__name__)
 
@@ -122,6 +123,7 @@ class ApiServer:
 
         def start(sequencer: Sequencer) -> Seed:
             sequencer.listen(listen)
+            self._venue.kinds = collect_kinds(sequencer.state)
             return compute_seed(sequencer)
 
         seed = await asyncio.wrap_future(self._thread.start(start))
