@@ -83,6 +83,8 @@ class L1Settings(msgspec.Struct, frozen=True):
     """File of what the account has sent; by default in `data/`, on a local chain in memory."""
     ignore_clock: bool = False
     """Act on L1 whatever this machine's clock says."""
+    keep_batches: Count = 256
+    """Batches that can be undone in memory; a reorganisation of more is derived from the start."""
 
 
 class SequencerSettings(msgspec.Struct, frozen=True):

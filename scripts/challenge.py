@@ -67,7 +67,12 @@ def cli(
     configure_logs(settings.log.level or "info", "challenger", settings.log.format)
     found, gateway = load_deployment(provider, registry, urls)
     watched = Watched("challenger", settings.metrics.max_view_age)
-    follower = Follower(gateway, get_view_policy(provider, ignores_clock), alarms=watched.alarms)
+    follower = Follower(
+        gateway,
+        get_view_policy(provider, ignores_clock),
+        alarms=watched.alarms,
+        keep=settings.l1.keep_batches,
+    )
     sender = open_sender(gateway, unlock(account), journal, max_fee, watched.alarms)
     challenger = Challenger(follower, sender, 0 if once else confirmations)
     keeper = open_keeper(load_project(), gateway, found, account)

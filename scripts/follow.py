@@ -74,7 +74,7 @@ def cli(
     configure_logs(settings.log.level or "warning", "follower", settings.log.format)
     _, gateway = load_deployment(provider, registry, settings.l1.nodes)
     watched = Watched("follower", settings.metrics.max_view_age)
-    follower = Follower(gateway, alarms=watched.alarms)
+    follower = Follower(gateway, alarms=watched.alarms, keep=settings.l1.keep_batches)
 
     def look() -> None:
         known = follower.head

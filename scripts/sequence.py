@@ -175,7 +175,12 @@ def cli(
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
     watched = Watched("sequencer", settings.metrics.max_view_age)
-    follower = Follower(gateway, get_view_policy(provider, ignores_clock), alarms=watched.alarms)
+    follower = Follower(
+        gateway,
+        get_view_policy(provider, ignores_clock),
+        alarms=watched.alarms,
+        keep=settings.l1.keep_batches,
+    )
     with ExitStack() as stack:
         key = None if api_port is None else load_receipt_key(receipt_key)
         snapshots = Snapshots(store.with_suffix(".snapshots"))

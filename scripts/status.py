@@ -84,7 +84,8 @@ def cli(
     """Show contracts, finality, accounts, ether and alarms; live on a terminal, else once."""
     configure_logs(settings.log.level or "error", "status", settings.log.format)
     found, gateway = load_deployment(provider, registry, settings.l1.nodes)
-    looker = Looker(Page(found, Follower(gateway), addresses), api)
+    follower = Follower(gateway, keep=settings.l1.keep_batches)
+    looker = Looker(Page(found, follower, addresses), api)
     if once or not sys.stdout.isatty():
         if looker.ask_node() is None and api is not None:
             Event().wait(RATE_SECONDS)

@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ DRAIN_SECONDS = 90.0
 CONFIG = """
 [l1]
 interval = 2
+keep_batches = 32
 [sequencer]
 api = 0
 [metrics]
@@ -190,18 +191,18 @@ class Rig:
         self.shell.succeed("sequence", "--account", ALIAS, *store, "--once")
 
     def replay(self) -> tuple[str, str]:
-        """Return the state root of the sequencer's log, replayed, and of L1, derived by us, both
-        without the fee levels that only batches know."""
+        """Return the state root of the sequencer's log, replayed, and of L1, derived by us: without
+        the fee levels, that only batches know, and as of the same second."""
         with networks.parse_network_choice(self.shell.network) as provider:
             _, gateway = load_deployment(provider, self.folder / "deployments")
             follower = Follower(gateway)
             follower.poll()
             store = Store(self.folder / "sequencer.sqlite", gateway.domain)
             try:
-                sequencer = Sequencer(store, gateway.domain)
-                return strip_fee_levels(sequencer.state).hex(), strip_fee_levels(
-                    follower.state
-                ).hex()
+                state = Sequencer(store, gateway.domain).state
+                clock = follower.state.globals.clock
+                state.globals = replace(state.globals, clock=clock)
+                return strip_fee_levels(state).hex(), strip_fee_levels(follower.state).hex()
             finally:
                 store.close()
 
