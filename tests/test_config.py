@@ -86,7 +86,7 @@ def test_load__nodes_in_the_environment__are_set_off_by_commas():
     ("text", "complaint"),
     [
         ("[l1]\nintervall = 2", "l1.intervall: there is no such field; is l1.interval meant?"),
-        ("[l2]\ninterval = 2", "l2: there is no such field; is l1 meant?"),
+        ("[limit]\ninterval = 2", "limit: there is no such field; is limits meant?"),
         ("interval = 2", "interval: there is no such field"),
         ("l1 = 2", r"l1: 2: a section, \[l1\]"),
         ("[l1]\ninterval = 0", "l1.interval: 0: expected float >= 0.1"),
@@ -101,8 +101,7 @@ def test_load__nodes_in_the_environment__are_set_off_by_commas():
         ("[log\n", "not TOML"),
         (
             "[l1]\nnodes = ['https://user:hunter2@rpc.example']",
-            r"l1.nodes: https://rpc.example/\*\*\*: holds a key or a password; give it in the "
-            "environment as DELTAROLL_L1_NODES",
+            r"l1.nodes: https://rpc.example/\*\*\*: holds a key .* as DELTAROLL_L1_NODES",
         ),
         (
             "network = 'ethereum:mainnet:https://rpc.example/v3/0123456789abcdef0123'",

@@ -396,7 +396,18 @@ class L1Metrics:
 class SenderMetrics:
     """Of the account that sends to L1."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, elapsed: Callable[[], float] = monotonic
+    ) -> None:
+        self._elapsed = elapsed
+        self._oldest: tuple[int, float] | None = None
+        """Number of the intent that waits longest, and since when."""
+        age = Gauge(
+            "deltaroll_l1_pending_age_seconds",
+            "For how long the oldest of them has been on its way; 0 without one.",
+            registry=registry,
+        )
+        age.set_function(self.get_age)
         self.pending = Gauge(
             "deltaroll_l1_transactions_pending",
             "Transactions that L1 has not counted.",
@@ -418,9 +429,18 @@ class SenderMetrics:
         self.affordable.set(float("inf"))
         self._bumps = 0
 
+    def get_age(self) -> float:
+        """Return for how long the oldest transaction has been on its way."""
+        return 0.0 if self._oldest is None else self._elapsed() - self._oldest[1]
+
     def look(self, sender: Sender) -> None:
         """Take over what a sender knows after a tick."""
-        self.pending.set(len(sender.open))
+        waiting = sender.open
+        self.pending.set(len(waiting))
+        if not waiting:
+            self._oldest = None
+        elif self._oldest is None or self._oldest[0] != waiting[0].number:
+            self._oldest = waiting[0].number, self._elapsed()
         self.bumps.inc(sender.bumps - self._bumps)
         self._bumps = sender.bumps
         if sender.balance is not None:
