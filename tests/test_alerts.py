@@ -24,8 +24,10 @@ from deltaroll.node.metrics import (
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "operate" / "alerts.yml"
 WORDS = frozenset(
-    "absent and by delta histogram_quantile increase instance job le max min offset on or "
-    "predict_linear rate stage sum up".split()
+    (
+        *("absent", "and", "by", "delta", "histogram_quantile", "increase", "instance", "job"),
+        *("le", "max", "min", "offset", "on", "or", "predict_linear", "rate", "stage", "sum", "up"),
+    )
 )
 """Of PromQL and of Prometheus itself."""
 SEVERITIES = {"page", "warn"}

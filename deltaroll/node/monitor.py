@@ -121,6 +121,7 @@ class MonitorServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 4 * MAX_CLIENTS
 
     def __init__(self, monitor: Monitor, host: str, port: int) -> None:
         self.monitor = monitor
