@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deltaroll.amounts import to_money
+from deltaroll.config import hide
 from deltaroll.l1.registry import Registry
 from deltaroll.l1.types import Stage
 from deltaroll.node.follower import Follower
@@ -22,6 +23,8 @@ from deltaroll.node.survey import MarginHealth, compute_health
 
 WEI = 10**18
 LAST_BATCHES = 8
+SIDES = (("venue", "finality", "last batches"), ("node", "accounts", "ether"))
+"""Sections of a terminal's page, left and right."""
 ANSWER_SECONDS = 5.0
 MAX_PAGE = 4_000_000
 """Bytes of a page of the node's."""
@@ -157,6 +160,7 @@ class Page:
         L1Error
         """
         sections = [
+            Section("contracts", tuple(self._iterate_contracts())),
             Section("venue", tuple(self._iterate_venue())),
             Section("finality", tuple(self._iterate_finality())),
             Section("last batches", tuple(self._iterate_batches())),
@@ -169,14 +173,18 @@ class Page:
         sections.append(Section("alarms", alarms or (Row("alarm", "none"),)))
         return sections
 
+    def _iterate_contracts(self) -> Iterable[Row]:
+        found = self.registry
+        network = hide(found.network)
+        yield Row("chain", f"{found.chain_id} ({network}), deployed in {found.block}")
+        for name, entry in found.contracts.items():
+            yield Row(name, entry.address)
+
     def _iterate_venue(self) -> Iterable[Row]:
-        found, follower = self.registry, self.follower
+        follower = self.follower
         contracts = follower.gateway.contracts
         head = follower.head
         assert head is not None
-        yield Row("chain", f"{found.chain_id} ({found.network}), deployed in {found.block}")
-        for name, entry in found.contracts.items():
-            yield Row(name, entry.address)
         yield Row("L1 head", f"{head.number} 0x{head.hash.hex()}")
         yield Row("challenge window", f"{follower.gateway.challenge_window} s")
         yield Row("vault", to_money(contracts.token.balanceOf(contracts.vault)))
@@ -300,12 +308,21 @@ def render_lines(sections: Sequence[Section]) -> Iterable[str]:
 
 
 def render(sections: Sequence[Section]) -> Group:
-    """Return a page for a terminal."""
-    panels = []
-    for section in sections:
-        table = Table.grid(padding=(0, 2))
-        for row in section.rows:
-            style = "bold red" if row.is_bad else ""
-            table.add_row(Text(row.label), Text(row.value, style))
-        panels.append(Panel(table, title=section.title, title_align="left"))
-    return Group(*panels)
+    """Return a page for a terminal: alarms first, contracts last, the rest side by side."""
+    panels = {section.title: make_panel(section) for section in sections}
+    sides = Table.grid(expand=True)
+    sides.add_column(ratio=1)
+    sides.add_column(ratio=1)
+    sides.add_row(*(Group(*(panels[one] for one in side if one in panels)) for side in SIDES))
+    ends = [panels[one] for one in ("alarms", "contracts") if one in panels]
+    return Group(*ends[:1], sides, *ends[1:])
+
+
+def make_panel(section: Section) -> Panel:
+    """Return a section in a frame, red when something in it is wrong."""
+    table = Table.grid(padding=(0, 2))
+    for row in section.rows:
+        table.add_row(Text(row.label), Text(row.value, "bold red" if row.is_bad else ""))
+    is_bad = any(row.is_bad for row in section.rows)
+    style = "red" if is_bad else "none"
+    return Panel(table, title=section.title, title_align="left", border_style=style)

@@ -12,6 +12,7 @@ from rich.live import Live
 
 from deltaroll.cli import (
     L1_ADDRESS,
+    PASSING,
     config_option,
     load_deployment,
     once_option,
@@ -20,9 +21,18 @@ from deltaroll.cli import (
     watch,
 )
 from deltaroll.config import Settings
-from deltaroll.logs import configure_logs
+from deltaroll.logs import configure_logs, redact
 from deltaroll.node.follower import Follower
-from deltaroll.status import NodeError, NodeView, Page, Section, read_node, render, render_lines
+from deltaroll.status import (
+    NodeError,
+    NodeView,
+    Page,
+    Row,
+    Section,
+    read_node,
+    render,
+    render_lines,
+)
 
 RATE_SECONDS = 1.0
 """Between the two looks at a node that a rate takes, when there is to be one page only."""
@@ -35,6 +45,7 @@ class Looker:
         self._page = page
         self._api = api
         self._node: NodeView | None = None
+        self._last: list[Section] = []
 
     def look(self) -> list[Section]:
         """Return the page as of now.
@@ -43,9 +54,15 @@ class Looker:
         ------
         L1Error
         """
-        self._page.follower.poll()
         problem = self.ask_node()
-        return self._page.collect(self._node, problem)
+        self._page.follower.poll()
+        self._last = self._page.collect(self._node, problem)
+        return self._last
+
+    def explain(self, problem: Exception) -> list[Section]:
+        """Return the page as it was, and why it is that old."""
+        alarm = Section("alarms", (Row("alarm", redact(str(problem)), True),))
+        return [*(one for one in self._last if one.title != alarm.title), alarm]
 
     def ask_node(self) -> str | None:
         """Look at the node; return what is wrong with it."""
@@ -93,4 +110,11 @@ def cli(
             click.echo(line)
         return
     with Live(console=Console(), screen=True, auto_refresh=False) as live:
-        watch(lambda: live.update(render(looker.look()), refresh=True), once, interval)
+
+        def show() -> None:
+            try:
+                live.update(render(looker.look()), refresh=True)
+            except PASSING as problem:
+                live.update(render(looker.explain(problem)), refresh=True)
+
+        watch(show, once, interval)

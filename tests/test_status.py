@@ -3,6 +3,7 @@
 import pytest
 from rich.console import Console
 
+from deltaroll.l1.gateway import L1Error
 from deltaroll.node.metrics import VenueMetrics, create_registry
 from deltaroll.node.monitor import Monitor, MonitorServer
 from deltaroll.node.server import HOST
@@ -17,6 +18,7 @@ from deltaroll.status import (
     render,
     render_lines,
 )
+from tests.loading import load_script
 
 SECTIONS = [
     Section("venue", (Row("queue", "3 messages"), Row("oldest message", "9 s", True))),
@@ -99,3 +101,33 @@ def test_read_node__monitor__figures_and_reasons():
 def test_read_node__nobody_there__is_an_error(url):
     with pytest.raises(NodeError):
         read_node(url)
+
+
+class Silent:
+    """A page whose follower does not reach L1."""
+
+    class follower:  # noqa: N801 (stands for an attribute)
+        @staticmethod
+        def poll() -> None:
+            raise L1Error("L1: ConnectionError: https://me:hunter2@rpc.example refused")
+
+
+def test_looker__l1_is_silent__the_page_stays_and_says_why():
+    script = load_script("status")
+    looker = script.Looker(Silent, None)
+    looker._last = SECTIONS
+    with pytest.raises(L1Error) as caught:
+        looker.look()
+    venue, alarms = looker.explain(caught.value)
+    assert venue == SECTIONS[0]
+    (row,) = alarms.rows
+    assert row.is_bad
+    assert "rpc.example" in row.value
+    assert "hunter2" not in row.value
+
+
+def test_looker__node_is_silent__is_an_alarm_and_no_more():
+    looker = load_script("status").Looker(Silent, "http://127.0.0.1:1")
+    problem = looker.ask_node()
+    assert problem is not None
+    assert "127.0.0.1:1" in problem
