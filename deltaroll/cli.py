@@ -113,6 +113,7 @@ def config_option(process: str) -> Callable[[Function], Function]:
         "api_port": f"{process}.api",
         "host": f"{process}.host",
         "depth": f"{process}.depth",
+        "history_url": f"{process}.history",
         "confirmations": f"{process}.confirmations",
     }
 

@@ -104,6 +104,9 @@ class SequencerSettings(msgspec.Struct, frozen=True):
     """Address that the API listens on."""
     depth: Blocks = 0
     """Blocks on top of a queue message before it is taken in."""
+    history: Text | None = None
+    """URL of the database in which history is kept for questions: `sqlite:///FILE`,
+    `postgresql://...`; none: nowhere."""
 
 
 class ChallengerSettings(msgspec.Struct, frozen=True):
@@ -154,8 +157,10 @@ class Settings(msgspec.Struct, frozen=True):
     metrics: MetricsSettings = MetricsSettings()
 
 
-URL_FIELDS = frozenset({"network", "l1.nodes"})
+URL_FIELDS = frozenset({"network", "l1.nodes", "sequencer.history"})
 """Fields that may hold an address with a key in it."""
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*")
+WEB = ("http", "https", "ws", "wss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,17 +379,19 @@ def build(values: Mapping[str, Any]) -> Settings:
 
 def has_secret(address: str) -> bool:
     """Return whether an address looks as if it lets whoever knows it do something."""
-    found = re.search(r"[a-z]+://.*", address)
+    found = ADDRESS.search(address)
     if found is None:
         return False
     url = urlsplit(found[0])
+    if url.scheme not in WEB:
+        return bool(url.password or "password" in url.query)
     is_long = any(len(part) >= LONGEST_PART for part in url.path.split("/"))
     return bool(url.username or url.password or url.query or is_long)
 
 
 def hide(address: str) -> str:
     """Return an address without what may be secret in it."""
-    found = re.search(r"[a-z]+://.*", address)
+    found = ADDRESS.search(address)
     if found is None or not has_secret(address):
         return address
     url = urlsplit(found[0])
