@@ -105,8 +105,8 @@ class SequencerSettings(msgspec.Struct, frozen=True):
     depth: Blocks = 0
     """Blocks on top of a queue message before it is taken in."""
     history: Text | None = None
-    """URL of the database in which history is kept for questions: `sqlite:///FILE`,
-    `postgresql://...`; none: nowhere."""
+    """URL of the database in which history is kept for questions, `sqlite:///FILE` or
+    `postgresql://...`, or `none`; by default SQLite beside the log when there is an API."""
 
 
 class ChallengerSettings(msgspec.Struct, frozen=True):
