@@ -7,10 +7,12 @@ the code: no account, market, address, batch or error text is one.
 Money is in collateral units, L1 money in wei, time in seconds; floats, for people to look at only.
 """
 
+from bisect import bisect_left
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from shutil import disk_usage
 from time import monotonic, time
@@ -25,6 +27,9 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from deltaroll.l1.types import Stage
 from deltaroll.node.alarms import Alarm
@@ -103,28 +108,16 @@ def create_registry(process: str) -> CollectorRegistry:
 
 
 class ApiMetrics:
-    """Of the API: what clients ask for and how long they wait."""
+    """Of the API: what clients ask for and how long they wait.
+
+    What is told of every request is counted in plain numbers and put into Prometheus' words when
+    somebody looks: a tenth of the cost. One thread counts.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "deltaroll_api_requests",
-            "Requests answered, by protocol and outcome.",
-            ("protocol", "outcome"),
-            registry=registry,
-        )
-        for protocol in Protocol:
-            for outcome in Outcome:
-                self.requests.labels(protocol, outcome)
-        latency = Histogram(
-            "deltaroll_request_seconds",
-            "From receiving a request that changes something to each stage of it.",
-            ("stage",),
-            buckets=FAST,
-            registry=registry,
-        )
-        self._started, self._logged, self._acknowledged = (
-            latency.labels(stage) for stage in RequestStage
-        )
+        self.answers = {(protocol, outcome): 0 for protocol in Protocol for outcome in Outcome}
+        self.started, self.logged, self.acknowledged = (Distribution(FAST) for _ in RequestStage)
+        registry.register(_ApiCollector(self))
         self.commit = Histogram(
             "deltaroll_commit_seconds",
             "Making one group of requests durable.",
@@ -154,7 +147,7 @@ class ApiMetrics:
 
     def count(self, protocol: Protocol, outcome: Outcome) -> None:
         """Note an answer."""
-        self.requests.labels(protocol, outcome).inc()
+        self.answers[protocol, outcome] += 1
 
     def note_commit(self, requests: int, seconds: float) -> None:
         """Note a commit."""
@@ -163,9 +156,58 @@ class ApiMetrics:
 
     def note_request(self, started: float, logged: float, acknowledged: float) -> None:
         """Note how long a request took to each stage."""
-        self._started.observe(started)
-        self._logged.observe(logged)
-        self._acknowledged.observe(acknowledged)
+        self.started.observe(started)
+        self.logged.observe(logged)
+        self.acknowledged.observe(acknowledged)
+
+
+class Distribution:
+    """How often what was seen, by upper bounds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        """The last one is of what is over all bounds."""
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Note a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def get_buckets(self) -> list[tuple[str, float]]:
+        """Return how many values are up to each bound."""
+        names = (*map(str, self.bounds), "+Inf")
+        return list(zip(names, accumulate(self.counts), strict=True))
+
+
+class _ApiCollector(Collector):
+    def __init__(self, metrics: ApiMetrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what has been counted."""
+        metrics = self._metrics
+        answers = CounterMetricFamily(
+            "deltaroll_api_requests",
+            "Requests answered, by protocol and outcome.",
+            labels=("protocol", "outcome"),
+        )
+        for key, count in metrics.answers.items():
+            answers.add_metric(key, count)
+        yield answers
+        latency = HistogramMetricFamily(
+            "deltaroll_request_seconds",
+            "From receiving a request that changes something to each stage of it.",
+            labels=("stage",),
+        )
+        for stage, seen in zip(
+            RequestStage, (metrics.started, metrics.logged, metrics.acknowledged), strict=True
+        ):
+            latency.add_metric((stage,), seen.get_buckets(), seen.total)
+        yield latency
 
 
 class VenueMetrics:
@@ -175,8 +217,7 @@ class VenueMetrics:
         self.orders = Counter(
             "deltaroll_orders", "States that orders have come to.", ("state",), registry=registry
         )
-        for state in OrderState:
-            self.orders.labels(state)
+        self._orders = {state: self.orders.labels(state) for state in OrderState}
         self.kinds: dict[int, SeriesKind] = {}
         """By series; who knows the state keeps it up to date."""
         self.fills = Counter(
@@ -211,20 +252,17 @@ class VenueMetrics:
         lots = liquidations = 0
         for step in steps:
             for event in step.events:
-                match event:
-                    case OrderUpdate():
-                        states[event.state] += 1
-                    case Trade():
-                        fills[self.kinds.get(event.market)] += 1
-                        lots += event.lots
-                    case Liquidation():
-                        liquidations += 1
-                    case InsuranceChange():
-                        self.insurance.set(event.insurance)
-                    case _:
-                        pass
+                if isinstance(event, OrderUpdate):
+                    states[event.state] += 1
+                elif isinstance(event, Trade):
+                    fills[self.kinds.get(event.market)] += 1
+                    lots += event.lots
+                elif isinstance(event, Liquidation):
+                    liquidations += 1
+                elif isinstance(event, InsuranceChange):
+                    self.insurance.set(event.insurance)
         for state, count in states.items():
-            self.orders.labels(state).inc(count)
+            self._orders[state].inc(count)
         for kind, count in fills.items():
             (self._other_fills if kind is None else self._fills[kind]).inc(count)
         self.lots.inc(lots)

@@ -48,7 +48,7 @@ class Job(Protocol):
         """Take the result, or the exception that came instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A job, whose it is and when it came."""
 
