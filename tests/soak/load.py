@@ -13,8 +13,6 @@
 import asyncio
 import json
 import random
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable
 from itertools import cycle
 from typing import Any
@@ -35,6 +33,7 @@ from deltaroll.protocol.types import (
     Withdraw,
 )
 from deltaroll.sdk.signing import Action, Signer
+from deltaroll.status import fetch
 from tests.node.support import (
     INDEX,
     MEMBERS,
@@ -413,7 +412,7 @@ class Load:
 
     async def _get(self, path: str) -> Any:
         """Return a page's JSON, None when it is no such page or none of ours to see."""
-        status, body = await asyncio.to_thread(fetch, self._port, path)
+        status, body = await asyncio.to_thread(fetch, f"http://127.0.0.1:{self._port}{path}")
         if status == 200:
             self.traffic.count("rest")
             return json.loads(body) if path.startswith("/v1") else body
@@ -470,12 +469,3 @@ class Load:
             "reduce_only": reduce_only,
             "signature": to_hex(signature),
         }
-
-
-def fetch(port: int, path: str) -> tuple[int, bytes]:
-    """Return status and body of a page."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as refusal:
-        return refusal.code, refusal.read()

@@ -1,10 +1,8 @@
 """The processes of a soak: a chain, a sequencer with its API, a challenger, two followers."""
 
 import json
-import os
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ape import networks
-from prometheus_client.parser import text_string_to_metric_families
 
 from deltaroll.cli import load_deployment
 from deltaroll.node.follower import Follower
 from deltaroll.node.sender import wait_for
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.store import Store
+from deltaroll.status import fetch, parse_metrics
 from tests.node.support import compute_listing, compute_option_listing, strip_fee_levels
 from tests.scripts.shell import ALIAS, CHAIN, VENUE, Shell, open_chain, to_hex
 from tests.scripts.test_scripts import write_venue
@@ -74,18 +72,11 @@ class Process:
 
     def fetch(self, path: str) -> bytes:
         """Return a page of the monitor."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}{path}", timeout=10) as page:
-            content: bytes = page.read()
-        return content
+        return fetch(f"http://127.0.0.1:{self.metrics}{path}")[1]
 
     def read_metrics(self) -> dict[str, float]:
         """Return what the process measures; labels stand in the name."""
-        found = {}
-        for family in text_string_to_metric_families(self.fetch("/metrics").decode()):
-            for sample in family.samples:
-                labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
-                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
-        return found
+        return parse_metrics(self.fetch("/metrics"))
 
     def stop(self) -> int:
         """End the process as an operator does; return its exit code."""
@@ -260,8 +251,3 @@ def start_all(rig: Rig) -> None:
     for process in rig.processes.values():
         process.metrics = process.wait_for_port("metrics on http://127.0.0.1:")
     rig.api = rig.sequencer.wait_for_port("api on http://127.0.0.1:")
-
-
-def get_environment_note() -> str:
-    """Return what the figures were measured on."""
-    return f"{os.cpu_count()} cores"

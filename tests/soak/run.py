@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deltaroll.logs import configure_logs
+from deltaroll.status import NodeError
 from tests.soak.load import KINDS, Load
 from tests.soak.rig import Rig, open_rig
 from tests.soak.verdict import (
@@ -52,7 +53,7 @@ class Sampler:
         while not self._stop.wait(SAMPLE_SECONDS):
             try:
                 self.samples.append(self._rig.sample(time.monotonic() - self._started))
-            except (OSError, KeyError, ValueError) as problem:
+            except (NodeError, KeyError, ValueError) as problem:
                 self.problems.append(f"a process did not tell its metrics: {problem!r}")
 
 
