@@ -27,6 +27,7 @@ from deltaroll.node.sender import Mined
 from deltaroll.node.survey import compute_health, iterate_health
 from deltaroll.node.watched import Watched
 from deltaroll.protocol.types import AccountId, MessageKind, SeriesKind
+from tests.loading import load_script
 from tests.node.distress import ADA, open_distressed
 from tests.node.l1 import WINDOW, FakeGateway, FakeL1
 from tests.node.support import CASH, OWNERS, PERP, Venue, encode_deposit, make_order
@@ -363,3 +364,23 @@ def test_watched__l1_does_not_say_what_is_final__the_look_fails():
     follower, _ = make_follower(gateway.l1)
     with pytest.raises(L1Error, match="not polled yet"):
         follower.find_reached()
+
+
+@pytest.mark.parametrize(
+    ("behind", "fraud_in", "state"),
+    [
+        ("L1: silent", None, ChallengerState.BEHIND),
+        ("L1: silent", 90, ChallengerState.BEHIND),
+        (None, None, ChallengerState.WATCHING),
+        (None, 99, ChallengerState.WAITING),
+        (None, 98, ChallengerState.PROVING),
+    ],
+)
+def test_find_state__view_and_fraud__say_what_comes_next(behind, fraud_in, state):
+    """With two confirmations, at block 100."""
+    submitted = SimpleNamespace(block=fraud_in)
+    fraud = None if fraud_in is None else SimpleNamespace(submitted=submitted)
+    head = SimpleNamespace(number=100)
+    follower = SimpleNamespace(behind=behind, head=head, fraud=fraud)
+    challenger = SimpleNamespace(follower=follower, confirmations=2)
+    assert load_script("challenge").find_state(challenger) is state
