@@ -155,6 +155,12 @@ def metrics_option(function: Function) -> Function:
     )(function)
 
 
+def omit_configured(port: int | None, configured: int | None, once: bool) -> int | None:
+    """Return a port; None when it is for one look only and was not asked for on the command line:
+    the process that runs for good has it."""
+    return None if once and port == configured else port
+
+
 def serve_monitor(monitor: Monitor, port: int, host: str) -> MonitorServer:
     """Serve a monitor's pages; a plain error when the address is not to be had."""
     try:

@@ -14,6 +14,7 @@ from deltaroll.cli import (
     load_deployment,
     load_project,
     metrics_option,
+    omit_configured,
     once_option,
     open_sender,
     plain_errors,
@@ -117,8 +118,9 @@ def cli(
 
     with ExitStack() as stack:
         stack.callback(sender.close)
-        if metrics_port is not None:
-            stack.callback(serve_monitor(watched.monitor, metrics_port, metrics_host).close)
+        port = omit_configured(metrics_port, settings.metrics.port, once)
+        if port is not None:
+            stack.callback(serve_monitor(watched.monitor, port, metrics_host).close)
         watch(look, once, interval, note_failure)
 
 

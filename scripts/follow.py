@@ -12,6 +12,7 @@ from deltaroll.cli import (
     config_option,
     load_deployment,
     metrics_option,
+    omit_configured,
     once_option,
     plain_errors,
     registry_option,
@@ -85,6 +86,7 @@ def cli(
         watched.look(follower)
 
     with ExitStack() as stack:
-        if metrics_port is not None:
-            stack.callback(serve_monitor(watched.monitor, metrics_port, metrics_host).close)
+        port = omit_configured(metrics_port, settings.metrics.port, once)
+        if port is not None:
+            stack.callback(serve_monitor(watched.monitor, port, metrics_host).close)
         watch(look, once, interval, watched.l1.note_failure)

@@ -15,6 +15,7 @@ from deltaroll.cli import (
     l1_options,
     load_deployment,
     metrics_option,
+    omit_configured,
     once_option,
     open_sender,
     plain_errors,
@@ -164,6 +165,9 @@ def cli(
     metrics_host: str,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
+    port = omit_configured(port, settings.sequencer.listen, once)
+    api_port = omit_configured(api_port, settings.sequencer.api, once)
+    metrics_port = omit_configured(metrics_port, settings.metrics.port, once)
     if once and (port is not None or api_port is not None):
         option = "--listen" if api_port is None else "--api"
         raise click.UsageError(f"{option}: with --once nobody would be served")
@@ -220,11 +224,15 @@ def cli(
                 posting.note_batch(found.receipt, monotonic() - started)
             return found
 
+        def note_chunks() -> None:
+            if batcher.posted is not None:
+                posting.note_chunks(operator.sealed, batcher.posted)
+
         def look() -> None:
             with view.lock, posting.seal.time():
                 report = operator.prepare()
             watched.look(follower)
-            posting.note_chunks(operator.sealed, batcher.posted)
+            note_chunks()
             if api is not None:
                 api.publish_batches(*view.get_batches())
             if follower.closing is not None:
@@ -247,7 +255,8 @@ def cli(
                         f"{found.receipt.gas_used} gas",
                         err=True,
                     )
-                    posting.note_chunks(operator.sealed, batcher.posted)
+                    note_chunks()
+            note_chunks()
 
         operator.take_in()
         if port is not None:

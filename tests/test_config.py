@@ -9,7 +9,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltaroll.cli import config_option, l1_options, metrics_option, once_option, registry_option
+from deltaroll.cli import (
+    config_option,
+    l1_options,
+    metrics_option,
+    omit_configured,
+    once_option,
+    registry_option,
+)
 from deltaroll.config import (
     ConfigError,
     Settings,
@@ -290,3 +297,20 @@ def test_example__has_every_field_and_the_defaults():
     load({}, EXAMPLE)
     for name in iterate_names():
         assert f"{name.rpartition('.')[2]} =" in text, name
+
+
+@pytest.mark.parametrize(
+    ("port", "configured", "once", "left"),
+    [
+        (8080, 8080, True, None),
+        (8080, 8080, False, 8080),
+        (9090, 8080, True, 9090),
+        (8080, None, True, 8080),
+        (None, None, True, None),
+        (None, 8080, True, None),
+    ],
+)
+def test_omit_configured__one_look__serves_only_what_the_line_asks_for(
+    port, configured, once, left
+):
+    assert omit_configured(port, configured, once) == left

@@ -92,7 +92,7 @@ class Batcher:
         self.store = store
         self.follower = follower
         self.sender = sender
-        self.posted = 0
+        self.posted: int | None = None
         """Chunks that L1 has, as of the last look; those after them wait."""
         self.blocked: str | None = None
         """Why nothing may be posted at the moment although L1 would take it."""
