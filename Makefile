@@ -29,7 +29,8 @@ PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks examples)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \
-	format fuzz adversary mutants crash totality vectors prove static margin-edge bench gas history lock clean
+	format fuzz adversary mutants crash totality vectors prove static margin-edge soak bench gas history \
+	lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -116,6 +117,11 @@ static: $(STAMP) ## Run Slither over the contracts (sets up .venv-prove)
 
 margin-edge: $(STAMP) ## Trade N orders at the edge of margin; no accepted one may fail (N=, SEED=)
 	@$(RUN) tests.margin_edge --n $(N) --seed $(SEED)
+
+soak: MINUTES ?= 30
+soak: $(STAMP) ## Run a whole venue of processes under mixed load; memory flat, roots equal (MINUTES=, SEED=)
+	@$(RUN) tools.build
+	@$(RUN) tests.soak.run --minutes $(MINUTES) --seed $(SEED)
 
 bench: $(STAMP) ## Measure the node
 	@$(RUN) benchmarks.run

@@ -22,6 +22,7 @@ from eth_utils.address import is_address
 from eth_utils.conversions import to_bytes
 
 from deltaroll.amounts import DECIMALS
+from deltaroll.config import ConfigError, MetricsSettings, Settings, get_value, load
 from deltaroll.l1.deployment import DeploymentError, load_gateway
 from deltaroll.l1.discovery import DiscoveryError, discover
 from deltaroll.l1.gateway import Gateway, L1Error
@@ -35,6 +36,7 @@ from deltaroll.leave.force import ForceError
 from deltaroll.leave.leaver import LeaveError
 from deltaroll.leave.memory import RecordError
 from deltaroll.leave.proof import ProofError
+from deltaroll.logs import redact
 from deltaroll.node.alarms import Alarms
 from deltaroll.node.batcher import BatcherError, ForeignBatchError, StaleChunksError
 from deltaroll.node.challenger import ChallengeError
@@ -43,6 +45,7 @@ from deltaroll.node.exits import ExitError
 from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.journal import JournalError
 from deltaroll.node.liquidator import LiquidatorError
+from deltaroll.node.monitor import Monitor, MonitorServer
 from deltaroll.node.readmodel.database import HistoryError
 from deltaroll.node.sender import Sender, SendPolicy
 from deltaroll.node.store import StoreError
@@ -89,6 +92,85 @@ PUBLIC_VIEW = ViewPolicy(max_age=120.0, max_lead=60.0, lag_patience=60.0)
 MAX_DELAY = 60.0
 """Seconds between two looks at an L1 that does not answer, at most."""
 GWEI = 10**9
+
+
+def config_option(process: str) -> Callable[[Function], Function]:
+    """Add `--config`: a file whose values, and those of the environment, take the place of the
+    defaults of the options. The command gets all of it as `settings`.
+    """
+    fields = {
+        "network": "network",
+        "account": f"{process}.account",
+        "registry": "l1.registry",
+        "interval": "l1.interval",
+        "urls": "l1.nodes",
+        "max_fee": "l1.max_fee",
+        "journal": "l1.journal",
+        "ignores_clock": "l1.ignore_clock",
+        "metrics_port": "metrics.port",
+        "metrics_host": "metrics.host",
+        "store": f"{process}.store",
+        "receipt_key": f"{process}.receipt_key",
+        "port": f"{process}.listen",
+        "api_port": f"{process}.api",
+        "host": f"{process}.host",
+        "depth": f"{process}.depth",
+        "history_url": f"{process}.history",
+        "confirmations": f"{process}.confirmations",
+    }
+
+    def read(ctx: click.Context, param: click.Parameter, value: Path | None) -> Settings:
+        try:
+            loaded = load(os.environ, value)
+        except ConfigError as problem:
+            raise click.ClickException(str(problem)) from None
+        ctx.default_map = {
+            option: get_value(loaded.settings, field)
+            for option, field in fields.items()
+            if field in loaded.sources
+        }
+        return loaded.settings
+
+    return click.option(
+        "--config",
+        "settings",
+        type=click.Path(path_type=Path, dir_okay=False),
+        is_eager=True,
+        callback=read,
+        help="TOML file; by default $DELTAROLL_CONFIG, else deltaroll.toml where there is one.",
+    )
+
+
+def metrics_option(function: Function) -> Function:
+    """Add `--metrics`: a port for metrics, health and readiness."""
+    function = click.option(
+        "--metrics-host",
+        default=MetricsSettings().host,
+        show_default=True,
+        help="Address that --metrics listens on.",
+    )(function)
+    return click.option(
+        "--metrics",
+        "metrics_port",
+        type=click.IntRange(0, 2**16 - 1),
+        help="Serve /metrics, /health and /ready on this port; 0 takes a free one and says which.",
+    )(function)
+
+
+def omit_configured(port: int | None, configured: int | None, once: bool) -> int | None:
+    """Return a port; None when it is for one look only and was not asked for on the command line:
+    the process that runs for good has it."""
+    return None if once and port == configured else port
+
+
+def serve_monitor(monitor: Monitor, port: int, host: str) -> MonitorServer:
+    """Serve a monitor's pages; a plain error when the address is not to be had."""
+    try:
+        server = MonitorServer(monitor, port, host)
+    except OSError as problem:
+        raise click.ClickException(f"--metrics: {host}:{port}: {problem.strerror}") from None
+    click.echo(f"metrics on http://{host}:{server.port}/metrics", err=True)
+    return server
 
 
 def registry_option(function: Function) -> Function:
@@ -354,11 +436,16 @@ class L1Address(click.ParamType):
 L1_ADDRESS = L1Address()
 
 
-def watch(look: Callable[[], None], once: bool, interval: float) -> None:
+def watch(
+    look: Callable[[], None],
+    once: bool,
+    interval: float,
+    on_failure: Callable[[], None] = lambda: None,
+) -> None:
     """Call `look` until interrupted or terminated; just once when `once`.
 
     What may be better the next time is reported and tried again, unless `once`; the more often in
-    a row, the later.
+    a row, the later. `on_failure` is told, for metrics.
     """
     stop = Event()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -372,7 +459,8 @@ def watch(look: Callable[[], None], once: bool, interval: float) -> None:
             if once:
                 raise
             failures += 1
-            click.echo(f"{type(problem).__name__}: {problem}", err=True)
+            on_failure()
+            click.echo(redact(f"{type(problem).__name__}: {problem}"), err=True)
         if once or stop.wait(compute_delay(interval, failures, random())):
             return
 

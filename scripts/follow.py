@@ -1,5 +1,6 @@
 """Follows a rollup from L1 alone."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -8,19 +9,25 @@ from ape.cli import ConnectedProviderCommand
 
 from deltaroll.amounts import to_money
 from deltaroll.cli import (
+    config_option,
     load_deployment,
+    metrics_option,
+    omit_configured,
     once_option,
     plain_errors,
     registry_option,
+    serve_monitor,
     watch,
 )
+from deltaroll.config import Settings
 from deltaroll.l1.types import Stage
 from deltaroll.logs import configure_logs
-from deltaroll.node.audit import compute_audit
+from deltaroll.node.audit import Audit, compute_audit
 from deltaroll.node.follower import Follower
+from deltaroll.node.watched import Watched
 
 
-def show(follower: Follower) -> None:
+def show(follower: Follower, audit: Audit) -> None:
     """Print head, finality stages, state root and the conservation check."""
     head = follower.head
     assert head is not None
@@ -31,7 +38,6 @@ def show(follower: Follower) -> None:
         if stage in newest:
             click.echo(f"{stage.value:11s} up to batch {newest[stage].submitted.header.index}")
     click.echo(f"state root  0x{follower.state_root.hex()}")
-    audit = compute_audit(follower)
     click.echo(f"vault       {to_money(audit.vault)}")
     click.echo(f"liabilities {to_money(audit.liabilities)}")
     click.echo(f"conserved   {'yes' if audit.is_conserved else 'NO'}")
@@ -51,18 +57,36 @@ def show(follower: Follower) -> None:
 
 
 @click.command(cls=ConnectedProviderCommand)
+@config_option("follower")
 @registry_option
 @once_option
+@metrics_option
 @plain_errors()
-def cli(provider: ProviderAPI, registry: Path, once: bool, interval: float) -> None:
+def cli(
+    provider: ProviderAPI,
+    settings: Settings,
+    registry: Path,
+    once: bool,
+    interval: float,
+    metrics_port: int | None,
+    metrics_host: str,
+) -> None:
     """Derive the state from L1; print head, finality stages and state root."""
-    configure_logs("warning")
-    _, gateway = load_deployment(provider, registry)
-    follower = Follower(gateway)
+    configure_logs(settings.log.level or "warning", "follower", settings.log.format)
+    _, gateway = load_deployment(provider, registry, settings.l1.nodes)
+    watched = Watched("follower", settings.metrics.max_view_age)
+    follower = Follower(gateway, alarms=watched.alarms, keep=settings.l1.keep_batches)
 
     def look() -> None:
         known = follower.head
         if follower.poll() != known:
-            show(follower)
+            audit = compute_audit(follower)
+            watched.l1.conserved.set(audit.is_conserved)
+            show(follower, audit)
+        watched.look(follower)
 
-    watch(look, once, interval)
+    with ExitStack() as stack:
+        port = omit_configured(metrics_port, settings.metrics.port, once)
+        if port is not None:
+            stack.callback(serve_monitor(watched.monitor, port, metrics_host).close)
+        watch(look, once, interval, watched.l1.note_failure)

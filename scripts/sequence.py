@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO
 
 import click
@@ -9,25 +10,32 @@ from ape.api import AccountAPI, ProviderAPI
 from ape.cli import ConnectedProviderCommand, account_option
 
 from deltaroll.cli import (
+    config_option,
     get_view_policy,
     l1_options,
     load_deployment,
+    metrics_option,
+    omit_configured,
     once_option,
     open_sender,
     plain_errors,
     registry_option,
+    serve_monitor,
     unlock,
     watch,
 )
+from deltaroll.config import Settings
 from deltaroll.l1.gateway import Gateway
 from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.logs import configure_logs
-from deltaroll.node.alarms import Alarms
 from deltaroll.node.api.context import Delegation
+from deltaroll.node.api.limits import make_limits
 from deltaroll.node.api.proofs import RECENT, FollowerView
 from deltaroll.node.api.server import ApiServer
 from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
+from deltaroll.node.metrics import DiskMetrics, PostingMetrics, SenderMetrics, VenueMetrics
+from deltaroll.node.monitor import Monitor
 from deltaroll.node.operator import Operator
 from deltaroll.node.readmodel.database import get_default_url
 from deltaroll.node.readmodel.projector import Projector
@@ -39,6 +47,8 @@ from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.node.snapshots import Snapshots
 from deltaroll.node.store import Store
+from deltaroll.node.survey import collect_kinds
+from deltaroll.node.watched import Watched
 from deltaroll.sdk.receipts import to_receipt_key_document
 
 
@@ -50,6 +60,12 @@ def listen(thread: SequencerThread, port: int) -> LineServer:
         raise click.ClickException(f"--listen: port {port}: {problem.strerror}") from None
     click.echo(f"listening on {HOST}:{server.port}", err=True)
     return server
+
+
+def listen_for(venue: VenueMetrics, sequencer: Sequencer) -> None:
+    """Have metrics get what the sequencer does."""
+    venue.kinds = collect_kinds(sequencer.state)
+    sequencer.listen(venue.take)
 
 
 def name_receipt_key(account: AccountAPI, gateway: Gateway, key: ReceiptKey) -> Delegation:
@@ -66,11 +82,14 @@ def serve_api(
     host: str,
     view: FollowerView,
     delegation: Delegation,
+    monitor: Monitor,
+    settings: Settings,
     history: Reader | None = None,
 ) -> ApiServer:
     """Serve REST and WebSocket clients; a plain error when the address is not to be had."""
+    limits = make_limits(settings.limits)
     try:
-        api = ApiServer(thread, port, host, proofs=view, delegation=delegation, history=history)
+        api = ApiServer(thread, port, host, limits, view, delegation, history, monitor)
     except OSError as problem:
         raise click.ClickException(f"--api: {host}:{port}: {problem.strerror}") from None
     click.echo(f"api on http://{host}:{api.port}/v1", err=True)
@@ -90,10 +109,12 @@ def open_history(
 
 
 @click.command(cls=ConnectedProviderCommand)
+@config_option("sequencer")
 @account_option()
 @registry_option
 @once_option
 @l1_options
+@metrics_option
 @click.option(
     "--depth",
     type=click.IntRange(min=0),
@@ -148,6 +169,7 @@ def open_history(
 def cli(
     provider: ProviderAPI,
     account: AccountAPI,
+    settings: Settings,
     registry: Path,
     once: bool,
     interval: float,
@@ -163,20 +185,30 @@ def cli(
     max_fee: int | None,
     journal: Path | None,
     ignores_clock: bool,
+    metrics_port: int | None,
+    metrics_host: str,
 ) -> None:
     """Sequence requests, serve the L1 queue, post batches."""
+    port = omit_configured(port, settings.sequencer.listen, once)
+    api_port = omit_configured(api_port, settings.sequencer.api, once)
+    metrics_port = omit_configured(metrics_port, settings.metrics.port, once)
     if once and (port is not None or api_port is not None):
         option = "--listen" if api_port is None else "--api"
         raise click.UsageError(f"{option}: with --once nobody would be served")
-    configure_logs("info")
+    configure_logs(settings.log.level or "info", "sequencer", settings.log.format)
     _, gateway = load_deployment(provider, registry, urls)
     inbox = gateway.contracts.inbox
     unlock(account)
     if inbox.bondOf(account).amount == 0:
         inbox.bond(sender=account, value=inbox.bondAmount())
     store.parent.mkdir(parents=True, exist_ok=True)
-    alarms = Alarms()
-    follower = Follower(gateway, get_view_policy(provider, ignores_clock), alarms=alarms)
+    watched = Watched("sequencer", settings.metrics.max_view_age)
+    follower = Follower(
+        gateway,
+        get_view_policy(provider, ignores_clock),
+        alarms=watched.alarms,
+        keep=settings.l1.keep_batches,
+    )
     with ExitStack() as stack:
         key = None if api_port is None else load_receipt_key(receipt_key)
         snapshots = Snapshots(store.with_suffix(".snapshots"))
@@ -202,7 +234,7 @@ def cli(
         # answered.
         posted = Store(store, gateway.domain)
         stack.callback(posted.close)
-        sender = open_sender(gateway, account, journal, max_fee, alarms)
+        sender = open_sender(gateway, account, journal, max_fee, watched.alarms)
         stack.callback(sender.close)
         batcher = Batcher(posted, follower, sender)
 
@@ -210,17 +242,33 @@ def cli(
         view = FollowerView(follower)
         api: ApiServer | None = None
 
+        DiskMetrics(watched.registry, store)
+        posting, of_sender = PostingMetrics(watched.registry), SenderMetrics(watched.registry)
+        watched.monitor.checks["log"] = lambda: thread.problem
+
         def post_one() -> Posting | None:
+            started = monotonic()
             try:
-                return batcher.post() if once else batcher.post(interval)
+                found = batcher.post() if once else batcher.post(interval)
             except PendingError:
                 if once:
                     raise
                 return None
+            finally:
+                of_sender.look(sender)
+            if found is not None:
+                posting.note_batch(found.receipt, monotonic() - started)
+            return found
+
+        def note_chunks() -> None:
+            if batcher.posted is not None:
+                posting.note_chunks(operator.sealed, batcher.posted)
 
         def look() -> None:
-            with view.lock:
+            with view.lock, posting.seal.time():
                 report = operator.prepare()
+            watched.look(follower)
+            note_chunks()
             since = None if projector is None else projector.first_unsettled
             batches, first = view.get_batches(since)
             if projector is not None:
@@ -231,6 +279,7 @@ def cli(
             if follower.closing is not None:
                 raise click.ClickException("the rollup is frozen: no batch is taken any more")
             if report is not None:
+                posting.note_rebase(len(report.reverted))
                 click.echo(
                     f"{report.obstacle.value}: sequenced {report.entries} entries again from "
                     f"chunk {report.chunk}, {len(report.reverted)} came out otherwise",
@@ -241,21 +290,30 @@ def cli(
                 click.echo(f"batch {index} is fraudulent: waiting for its removal", err=True)
                 return
             with view.lock:
-                while (posting := post_one()) is not None:
+                while (found := post_one()) is not None:
                     click.echo(
-                        f"batch {posting.header.index}: {len(posting.chunks)} chunks, "
-                        f"{posting.receipt.gas_used} gas",
+                        f"batch {found.header.index}: {len(found.chunks)} chunks, "
+                        f"{found.receipt.gas_used} gas",
                         err=True,
                     )
+                    note_chunks()
+            note_chunks()
 
         operator.take_in()
         if port is not None:
             stack.callback(listen(thread, port).close)
         if api_port is not None and key is not None:
             delegation = name_receipt_key(account, gateway, key)
-            api = serve_api(thread, api_port, host, view, delegation, reader)
+            api = serve_api(
+                thread, api_port, host, view, delegation, watched.monitor, settings, reader
+            )
             stack.callback(api.close)
+        if metrics_port is not None:
+            if api is None:
+                venue = VenueMetrics(watched.registry)
+                thread.call(lambda sequencer: listen_for(venue, sequencer))
+            stack.callback(serve_monitor(watched.monitor, metrics_port, metrics_host).close)
         for line in requests or ():
             if line.strip():
                 click.echo(thread.answer(line).decode())
-        watch(look, once, interval)
+        watch(look, once, interval, watched.l1.note_failure)

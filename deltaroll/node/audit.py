@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from deltaroll.engine.ledger import compute_equity, count_open_sizes
+from deltaroll.l1.types import Stage
 from deltaroll.node.follower import Follower
 from deltaroll.protocol.types import MessageKind
 
@@ -57,8 +58,12 @@ def compute_audit(follower: Follower) -> Audit:
     closing = follower.closing
     refunded = {} if closing is None else closing.refunded
     payments = () if closing is None else closing.paid.values()
+    # Nothing else can have been claimed, and each costs a question.
+    settled = follower.find_reached()[Stage.SETTLED].globals.exit_count
     claimed = sum(
-        leaf.amount for index, leaf in enumerate(state.exits) if contracts.bridge.isClaimed(index)
+        leaf.amount
+        for index, leaf in enumerate(state.exits[:settled])
+        if contracts.bridge.isClaimed(index)
     )
     unprocessed = sum(
         int.from_bytes(message.body[24:40], "big")

@@ -92,6 +92,8 @@ class Batcher:
         self.store = store
         self.follower = follower
         self.sender = sender
+        self.posted: int | None = None
+        """Chunks that L1 has, as of the last look; those after them wait."""
         self.blocked: str | None = None
         """Why nothing may be posted at the moment although L1 would take it."""
 
@@ -191,7 +193,7 @@ class Batcher:
             raise BatcherError(f"the rollup is frozen since block {block}: it takes no batch")
         if self.follower.fraud is not None:
             raise BatcherError("the head is fraudulent: it has to be removed first")
-        first = self.find_next_chunk()
+        first = self.posted = self.find_next_chunk()
         chunks = select_chunks(self.store, first)
         if chunks and chunks[-1].queue_end > len(self.follower.queue):
             raise L1Error(f"L1: no message {chunks[-1].queue_end - 1}: it was there before")
@@ -286,7 +288,7 @@ class Batcher:
         return next(places, None)
 
     def _describe(self, place: int, mined: Mined) -> Posting:
-        self.find_next_chunk()
+        self.posted = self.find_next_chunk()
         submitted = self.follower.chain[place].submitted
         after = self.store.get_next_chunk(submitted.header_hash)
         count = submitted.header.chunk_count

@@ -5,10 +5,12 @@ reorganisation are the same thing then, a change of that list, and the state mov
 common prefix and deriving from there.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, time
+from typing import overload
 
 import structlog
 
@@ -57,9 +59,36 @@ class Derived:
     """A batch that the state includes."""
 
     submitted: BatchSubmitted
-    chunks: tuple[PostedChunk, ...]
+    chunks: Sequence[PostedChunk]
     globals: Globals
     """What its post root commits to."""
+
+
+class ChunksOnL1(Sequence[PostedChunk]):
+    """The chunks of an old batch, read from L1 again when somebody wants them: L1Error when it does
+    not answer."""
+
+    def __init__(self, gateway: Gateway, submitted: BatchSubmitted) -> None:
+        self._gateway = gateway
+        self._submitted = submitted
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._submitted.header.chunk_count
+
+    @overload
+    def __getitem__(self, place: int) -> PostedChunk: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[PostedChunk]: ...
+
+    def __getitem__(self, place: int | slice) -> PostedChunk | Sequence[PostedChunk]:
+        """Return some of them."""
+        return self._gateway.get_chunks(self._submitted)[place]
+
+    def __iter__(self) -> Iterator[PostedChunk]:
+        """Yield all of them."""
+        return iter(self._gateway.get_chunks(self._submitted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +267,20 @@ class Follower:
         now: Callable[[], float] = time,
         elapsed: Callable[[], float] = monotonic,
         alarms: Alarms | None = None,
+        keep: int | None = None,
     ) -> None:
+        """`keep`: batches, the newest, whose chunks stay in memory and that can be undone one by
+        one; when L1 takes back more, the state is derived from the beginning. None: all."""
         self.gateway = gateway
+        self._keep = keep
+        self._fixed = 0
+        """Batches up to this one cannot be undone one by one."""
         self.alarms = alarms or Alarms()
         self.policy = policy or ViewPolicy()
         self.state = State()
         self.chain: list[Derived] = []
-        """Genesis first; each has one open group of changes in `state`, the genesis apart."""
+        """Genesis first; each has one open group of changes in `state`, the genesis and what is too
+        old apart."""
         self.fraud: Fraud | None = None
         self.posted: list[BatchSubmitted] = []
         """All batches that count on L1, also a fraud and what was built on it."""
@@ -421,6 +457,10 @@ class Follower:
             and target[shared] == self.chain[shared].submitted
         ):
             shared += 1
+        if shared <= self._fixed < len(self.chain):
+            log.warning("derived_anew", shared=shared, undoable=len(self.chain) - 1 - self._fixed)
+            self._start_anew()
+            shared = 0
         while len(self.chain) > shared:
             undone = self.chain.pop()
             if undone.submitted.header.index > 0:
@@ -432,6 +472,27 @@ class Follower:
             if self.fraud is not None:
                 return
             self._derive(submitted)
+            self._forget_old()
+
+    def _start_anew(self) -> None:
+        messages = self.state.messages
+        self.state = State()
+        self.state.messages = messages
+        self.chain.clear()
+        self._fixed = 0
+
+    def _forget_old(self) -> None:
+        """Let go of what would undo old batches."""
+        if self._keep is None:
+            return
+        old = len(self.chain) - 1 - self._keep - self._fixed
+        if old <= 0:
+            return
+        self.state.forget(old)
+        for place in range(self._fixed + 1, self._fixed + old + 1):
+            one = self.chain[place]
+            self.chain[place] = replace(one, chunks=ChunksOnL1(self.gateway, one.submitted))
+        self._fixed += old
 
     def _derive(self, submitted: BatchSubmitted) -> None:
         header = submitted.header
@@ -488,13 +549,26 @@ class Follower:
         """Return the newest batch in each stage, as of the last poll."""
         return dict(zip(self.compute_stages(self.chain), self.chain, strict=True))
 
+    def find_reached(self) -> dict[Stage, Derived]:
+        """Return the newest batch that has come to each stage or beyond it, as of the last poll."""
+        settled, final, safe = self._find_limits()
+        chain = self.chain
+        count_settled = bisect_left(chain, settled, 1, key=lambda one: one.submitted.header.l1_time)
+
+        def find(block: int) -> Derived:
+            place = bisect_right(chain, block, count_settled, key=lambda one: one.submitted.block)
+            return chain[place - 1]
+
+        return {
+            Stage.POSTED: chain[-1],
+            Stage.SAFE: find(safe),
+            Stage.FINAL: find(final),
+            Stage.SETTLED: chain[count_settled - 1],
+        }
+
     def compute_stages(self, batches: Sequence[Derived]) -> list[Stage]:
         """Return how final derived batches are, as of the last poll."""
-        if self.head is None:
-            raise L1Error("L1: not polled yet")
-        settled = self.head.time - self.gateway.challenge_window
-        final = self._get_number("finalized")
-        safe = self._get_number("safe")
+        settled, final, safe = self._find_limits()
         stages = []
         for batch in batches:
             if batch.submitted.header.index == 0 or batch.submitted.header.l1_time < settled:
@@ -506,6 +580,13 @@ class Follower:
             else:
                 stages.append(Stage.POSTED)
         return stages
+
+    def _find_limits(self) -> tuple[int, int, int]:
+        """Return the L1 time before which batches have settled, the final and the safe block."""
+        if self.head is None:
+            raise L1Error("L1: not polled yet")
+        settled = self.head.time - self.gateway.challenge_window
+        return settled, self._get_number("finalized"), self._get_number("safe")
 
     def _get_number(self, tag: str) -> int:
         try:

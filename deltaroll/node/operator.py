@@ -29,6 +29,8 @@ class Operator:
         self.batcher = batcher
         self.depth = depth
         self.recovery = Recovery(batcher.follower, patience)
+        self.sealed = 0
+        """Chunks sealed since the beginning, as of the last look."""
 
     @property
     def follower(self) -> Follower:
@@ -58,4 +60,5 @@ class Operator:
         if report is not None:
             sequencer.seal()
             sequencer.flush()
+        self.sealed = sequencer.chunks_sealed
         return report

@@ -77,6 +77,8 @@ class Mined:
     content: bytes = b""
     """Of the call that it carries: not the newest one's, where an earlier attempt was faster.
     Empty when the transaction is not a sender's."""
+    gas_price: int = 0
+    """Wei per gas that were paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,12 @@ class Sender:
         self._nonce = 0
         self._block = 0
         self._base_fee = 0
-        self._cost = 0
+        self.cost = 0
+        """Wei that the last thing sent may cost."""
+        self.balance: int | None = None
+        """Wei that the account has, as of the last tick."""
+        self.bumps = 0
+        """Transactions replaced by dearer ones since the start."""
 
     # What is on its way
 
@@ -148,6 +155,7 @@ class Sender:
                     int(receipt["gasUsed"], 16),
                     int(receipt["status"], 16) == 1,
                     attempt.content,
+                    int(receipt.get("effectiveGasPrice", "0x0"), 16),
                 )
             except (KeyError, TypeError, ValueError, MissingBlockError):
                 # Of another branch, or no receipt at all.
@@ -319,6 +327,7 @@ class Sender:
         return False
 
     def _sign_and_send(self, intent: Intent, fees: Fees) -> None:
+        self.bumps += bool(intent.attempts)
         self._journal.add_attempt(intent, self._sign(intent, fees))
         self._broadcast(intent)
 
@@ -376,6 +385,7 @@ class Sender:
         if self.policy.max_fee is not None and fees.limit > self.policy.max_fee:
             self.alarms.set(Alarm.FEE_CAPPED, True, kind=intent.kind, gwei=to_gwei(fees.limit))
             return False
+        self.bumps += 1
         self._journal.add_attempt(intent, self._sign(intent, fees))
         return True
 
@@ -420,26 +430,26 @@ class Sender:
         """Return whether the account pays for a call and what stays on its way beside it; the alarm
         says no."""
         fees = self._compute_fees()
-        self._cost = call.gas * fees.limit + call.value
+        self.cost = call.gas * fees.limit + call.value
         waiting = sum(
             each.call.gas * each.attempts[-1].fees.limit + each.call.value
             for each in self.open
             if each.attempts and each.kind not in (kind, CANCEL)
         )
         balance = self._ask_number("eth_getBalance", self.address, "latest")
-        is_broke = balance < self._cost + waiting
+        is_broke = balance < self.cost + waiting
         self.alarms.set(
-            Alarm.FUNDS_OUT, is_broke, account=self.address, wei=balance, needed=self._cost
+            Alarm.FUNDS_OUT, is_broke, account=self.address, wei=balance, needed=self.cost
         )
         return not is_broke
 
     def _check_funds(self, where: dict[str, str]) -> None:
-        balance = self._ask_number("eth_getBalance", self.address, where)
-        needed = self._cost * self.policy.reserve
+        self.balance = balance = self._ask_number("eth_getBalance", self.address, where)
+        needed = self.cost * self.policy.reserve
         self.alarms.set(
             Alarm.FUNDS_LOW, balance < needed, account=self.address, wei=balance, wanted=needed
         )
-        if balance >= self._cost:
+        if balance >= self.cost:
             self.alarms.set(Alarm.FUNDS_OUT, False, account=self.address, wei=balance)
 
     def _read_base_fee(self, head: BlockRef) -> int:

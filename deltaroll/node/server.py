@@ -55,6 +55,12 @@ class SequencerThread:
             self._executor.shutdown()
             raise
 
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is sequenced any more; None while it is."""
+        failure = self._failure
+        return None if failure is None else f"the sequencer has stopped: {type(failure).__name__}"
+
     def call(self, function: Callable[[Sequencer], Result]) -> Result:
         """Run a function on the sequencer's thread and return its result.
 

@@ -195,6 +195,12 @@ class State:
         if not self._marks:
             self._journal.clear()
 
+    def forget(self, groups: int) -> None:
+        """Keep the changes of the oldest open groups: they can be undone no more."""
+        mark = self._marks[groups][0] if groups < len(self._marks) else len(self._journal)
+        del self._journal[:mark]
+        self._marks = [(start - mark, kept) for start, kept in self._marks[groups:]]
+
     def note_changes(self, accounts: set[AccountId], markets: set[MarketId]) -> None:
         """Add the ids of the leaves written since the last `begin`."""
         leaves = self.accounts

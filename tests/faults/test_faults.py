@@ -438,7 +438,7 @@ def test_f10__out_of_funds__alarm_then_posts_by_itself_when_funded(rig: Rig):
 
 def test_f10__funds_for_a_few_batches__alarm_in_time(rig: Rig):
     pay_and_post(rig)
-    rig.chain("anvil_setBalance", str(rig.base.operator.address), hex(rig.node.sender._cost * 5))
+    rig.chain("anvil_setBalance", str(rig.base.operator.address), hex(rig.node.sender.cost * 5))
     pay_and_post(rig)
     assert Alarm.FUNDS_LOW in rig.node.sender.alarms.active
     rig.check()

@@ -199,6 +199,7 @@ class FakeSender:
         self.l1 = l1
         self.alarms = Alarms()
         self.open: list[Intent] = []
+        self.balance, self.cost, self.bumps = 10**18, 10**15, 0
         self.before_return: Callable[[], None] = lambda: None
 
     def tick(self, head: BlockRef) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from deltaroll.engine.ledger import compute_equity, count_open_sizes
-from deltaroll.l1.types import DepositRefunded, EscapePaid
+from deltaroll.l1.types import DepositRefunded, EscapePaid, Stage
 from deltaroll.node.audit import Audit, compute_audit
 from deltaroll.node.follower import Closing
 from deltaroll.protocol.realise import process_realise
@@ -47,7 +47,10 @@ class Ledger:
         self.l1 = FakeL1()
         self.l1.vault = len(OWNERS) * CASH
         self.follower = SimpleNamespace(
-            state=self.venue.state, gateway=FakeGateway(self.l1), closing=None
+            state=self.venue.state,
+            gateway=FakeGateway(self.l1),
+            closing=None,
+            find_reached=lambda: {Stage.SETTLED: SimpleNamespace(globals=self.venue.state.globals)},
         )
 
     def audit(self) -> Audit:

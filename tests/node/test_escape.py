@@ -13,6 +13,7 @@ from deltaroll.l1.types import (
     L1Event,
     Stage,
 )
+from deltaroll.node.audit import compute_audit
 from deltaroll.node.escape import (
     EscapeError,
     compute_claim,
@@ -335,12 +336,12 @@ def test_split_accounts__none__no_group():
 def test_show__frozen__says_how_far_the_closing_is(l1: FakeL1, capsys: pytest.CaptureFixture[str]):
     l1.close(InboxFrozen)
     follower = follow(l1)
-    show(follower)
+    show(follower, compute_audit(follower))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"FROZEN      for ever, in L1 block {l1.head.number}"
     l1.close(opened, escaped)
     follower.poll()
-    show(follower)
+    show(follower, compute_audit(follower))
     lines = capsys.readouterr().out.splitlines()[-3:]
     assert [line.split()[0] for line in lines] == ["final", "available", "claims"]
     assert lines[0].endswith(f"paid after {10**9}")

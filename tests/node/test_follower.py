@@ -65,16 +65,21 @@ def post(l1: FakeL1, spoil: bool = False, payment: int = 0, is_forged: bool = Fa
     l1.submit([make_chunk(l1, transactions, signatures, spoil)], len(l1.queue))
 
 
-def make_follower(l1: FakeL1) -> tuple[Follower, FakeGateway]:
+def make_follower(l1: FakeL1, keep: int | None = None) -> tuple[Follower, FakeGateway]:
     gateway = FakeGateway(l1)
-    return Follower(gateway), gateway  # type: ignore[arg-type]
+    return Follower(gateway, keep=keep), gateway  # type: ignore[arg-type]
+
+
+def spread(follower: Follower) -> list[object]:
+    """A chain, with the chunks that are no longer in memory."""
+    return [replace(one, chunks=tuple(one.chunks)) for one in follower.chain]
 
 
 def check(follower: Follower, l1: FakeL1) -> None:
     """The follower is what a new one would be."""
     fresh = follow(l1)
     assert [one.submitted for one in follower.chain] == [one.submitted for one in fresh.chain]
-    assert follower.chain == fresh.chain
+    assert spread(follower) == spread(fresh)
     assert follower.state_root == fresh.state_root
     assert follower.state.accounts == fresh.state.accounts
     assert follower.state.exits == fresh.state.exits
@@ -212,11 +217,14 @@ def step(l1: FakeL1, what: str, much: int) -> None:
 
 
 @settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
-@given(moves=st.lists(st.tuples(steps, st.booleans()), min_size=4, max_size=18))
-def test_poll__any_history__same_as_starting_now(moves):
-    """Batches, lies, removals and reorganisations of any depth, in any order."""
+@given(
+    moves=st.lists(st.tuples(steps, st.booleans()), min_size=4, max_size=18),
+    keep=st.sampled_from((None, 0, 1, 2)),
+)
+def test_poll__any_history__same_as_starting_now(moves, keep):
+    """Batches, lies, removals and reorganisations of any depth, in any order, whatever is kept."""
     l1 = FakeL1()
-    follower, _ = make_follower(l1)
+    follower, _ = make_follower(l1, keep)
     for (what, much), is_polled in moves:
         step(l1, what, much)
         if is_polled:
@@ -478,6 +486,65 @@ def test_find_newest__batches_of_all_ages__each_stage_has_its_newest():
     assert newest == {Stage.SETTLED: 3, Stage.FINAL: 4, Stage.SAFE: 6, Stage.POSTED: 8}
     for derived in follower.chain:
         assert follower.compute_stage(derived) in newest
+    assert {
+        one: batch.submitted.header.index for one, batch in follower.find_reached().items()
+    } == (newest)
+
+
+def test_find_reached__stages_that_no_batch_is_in__are_reached_by_what_is_beyond():
+    l1 = FakeL1()
+    deposit(l1)
+    post(l1)
+    follower, _ = make_follower(l1)
+    follower.poll()
+    found = {one: batch.submitted.header.index for one, batch in follower.find_reached().items()}
+    assert found == {Stage.POSTED: 1, Stage.SAFE: 0, Stage.FINAL: 0, Stage.SETTLED: 0}
+    l1.mine(WINDOW + 1)
+    follower.poll()
+    found = {one: batch.submitted.header.index for one, batch in follower.find_reached().items()}
+    assert found == dict.fromkeys(found, 1)
+
+
+# What is kept
+
+
+def test_poll__old_batches__are_let_go_of_and_read_again_when_wanted():
+    l1 = FakeL1()
+    follower, gateway = make_follower(l1, keep=2)
+    for _ in range(6):
+        deposit(l1)
+        post(l1)
+        follower.poll()
+    asked: list[str] = []
+    gateway.interfere = asked.append
+    assert [len(one.chunks) for one in follower.chain] == [0, 1, 1, 1, 1, 1, 1]
+    assert all(one.chunks[0] for one in follower.chain[5:])
+    assert asked == []
+    assert [chunk.post_root for chunk in follower.chain[4].chunks] == [
+        follower.chain[4].submitted.header.post_root
+    ]
+    assert asked == ["chunks"]
+    assert len(follower.state._marks) == 2
+
+
+@pytest.mark.parametrize(("depth", "is_anew"), [(2, False), (4, False), (5, True), (9, True)])
+def test_poll__reorganisation__is_derived_anew_only_when_it_is_deeper_than_what_is_kept(
+    depth, is_anew
+):
+    """Each batch with its deposit is two blocks."""
+    l1 = FakeL1()
+    follower, _ = make_follower(l1, keep=2)
+    for _ in range(6):
+        deposit(l1)
+        post(l1)
+        follower.poll()
+    state = follower.state
+    l1.reorganise(depth)
+    deposit(l1)
+    post(l1)
+    follower.poll()
+    assert (follower.state is not state) is is_anew
+    check(follower, l1)
 
 
 def test_compute_stage__last_second_of_the_window__is_not_settled():

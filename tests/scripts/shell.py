@@ -120,9 +120,13 @@ class Shell:
 
     def send(self, target: str, signature: str, *values: object) -> None:
         """Transact as the venue; anvil holds the key too."""
+        self.send_as(to_hex(VENUE.address), target, signature, *values)
+
+    def send_as(self, sender: str, target: str, signature: str, *values: object) -> None:
+        """Transact as somebody whose key anvil holds, or whom it impersonates."""
         types = signature[signature.index("(") + 1 : -1].split(",")
         data = keccak(signature.encode())[:4] + encode(types, values)
-        transaction = {"from": to_hex(VENUE.address), "to": target, "data": "0x" + data.hex()}
+        transaction = {"from": sender, "to": target, "data": "0x" + data.hex()}
         # Answers with the receipt, once the transaction is mined.
         assert self.call("eth_sendTransactionSync", transaction)["status"] == "0x1"
 

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import structlog
 from click.testing import CliRunner
 from eth_account.messages import encode_typed_data
 
+from deltaroll.config import Settings
 from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.readmodel.database import get_default_url
 from deltaroll.node.readmodel.reader import FLOWS, Reader, Span, read_batches, read_page
@@ -25,6 +27,7 @@ from deltaroll.protocol.leaf import hash_leaf
 from deltaroll.protocol.tree import compute_root_from_branch
 from deltaroll.protocol.types import ZERO_ADDRESS, AccountId, Address, MessageKind, Transfer
 from deltaroll.sdk.receipts import recover_proposer
+from deltaroll.status import parse_metrics
 from tests.api.support import Client, check_receipt
 from tests.loading import load_script
 from tests.node.distress import ADA, open_distressed
@@ -109,9 +112,10 @@ def run_sequence(
     watch: Callable[[Callable[[], None]], None],
     port: int | None = 0,
     api_port: int | None = None,
+    metrics_port: int | None = None,
 ) -> None:
     monkeypatch.setattr(sequence, "load_deployment", lambda *_: (None, gateway))
-    monkeypatch.setattr(sequence, "watch", lambda look, once, interval: watch(look))
+    monkeypatch.setattr(sequence, "watch", lambda look, *_: watch(look))
     account = SimpleNamespace(address="0x" + OPERATOR.address.hex())
     monkeypatch.setattr(
         sequence,
@@ -123,9 +127,12 @@ def run_sequence(
     sequence.cli.callback(
         provider=None,
         account=account,
+        settings=Settings(),
         registry=path.parent,
         once=False,
         interval=1.0,
+        metrics_port=metrics_port,
+        metrics_host=HOST,
         store=path,
         requests=None,
         port=port,
@@ -171,6 +178,57 @@ def test_sequence__listen__answers_and_posts(sequence, monkeypatch, capsys, tmp_
     venue = restart(tmp_path / "data" / "log.sqlite")
     assert venue.state.accounts[AccountId(1)].nonce == 2
     assert follow(l1).fraud is None
+
+
+def read_metrics(url: str) -> dict[str, float]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return parse_metrics(answer.read())
+
+
+@pytest.mark.parametrize("has_api", [False, True])
+def test_sequence__metrics__say_what_is_traded_and_posted(
+    sequence, monkeypatch, capsys, tmp_path, l1, gateway, has_api
+):
+    """
+    | who  | does                      | seen                                               |
+    |------|---------------------------|----------------------------------------------------|
+    | node | starts                    | not ready: the view of L1 is not taken over yet    |
+    | node | looks, posts              | ready; a batch, its gas, its distance to finality  |
+    | L1   | takes the listing         | nothing waits in the queue                         |
+    """
+
+    def watch(look: Callable[[], None]) -> None:
+        said = capsys.readouterr().err
+        found = re.search(r"metrics on (http://127\.0\.0\.1:\d+)/metrics", said)
+        assert found is not None
+        urls = [found[1]]
+        if has_api:
+            api = re.search(r"api on (http://127\.0\.0\.1:\d+)/v1", said)
+            assert api is not None
+            urls.append(api[1])
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(urls[0] + "/ready", timeout=10)
+        look()
+        for url in urls:
+            figures = read_metrics(url + "/metrics")
+            assert figures["deltaroll_batches_posted_total"] == 1
+            assert figures["deltaroll_batch{stage=posted}"] == 0
+            assert figures["deltaroll_unposted_chunks"] == 0
+            assert figures["deltaroll_alarm{alarm=behind}"] == 0
+            assert figures["deltaroll_log_sequence"] > 0 or not has_api
+            assert figures["deltaroll_log_bytes"] > 0
+        look()
+        figures = read_metrics(urls[0] + "/metrics")
+        assert figures["deltaroll_batch{stage=posted}"] == 1
+        assert figures["deltaroll_queue_messages"] == 0
+        with urllib.request.urlopen(urls[0] + "/ready", timeout=10) as answer:
+            told = json.load(answer)
+        assert told["ready"] is True
+        assert told["view"]["state_root"] == "0x" + follow(l1).state_root.hex()
+
+    path = tmp_path / "data" / "log.sqlite"
+    api_port = 0 if has_api else None
+    run_sequence(sequence, monkeypatch, gateway, path, watch, None, api_port, metrics_port=0)
 
 
 def test_sequence__api__serves_orders_proofs_and_batches(
@@ -267,6 +325,9 @@ def test_sequence__server_with_once__is_an_error_before_anything(sequence, port,
         sequence.cli.callback(
             provider=None,
             account=None,
+            settings=Settings(),
+            metrics_port=None,
+            metrics_host=HOST,
             registry=None,
             once=True,
             interval=1.0,

@@ -9,6 +9,7 @@ generator: it is run a slice at a time, between groups.
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from types import GeneratorType
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from deltaroll.node.admission import RejectedError
+from deltaroll.node.metrics import ApiMetrics
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import SequencerThread
 from deltaroll.node.store import StoreError
@@ -46,7 +48,28 @@ class Job(Protocol):
         """Take the result, or the exception that came instead."""
 
 
-Done = list[tuple[Job, Any]]
+@dataclass(slots=True)
+class Asked:
+    """A job, whose it is and when it came."""
+
+    owner: object
+    job: Job
+    received: float
+    """By `perf_counter`."""
+
+
+@dataclass(slots=True)
+class Round:
+    """What came of one group."""
+
+    started: float
+    done: list[tuple[Asked, Any]] = field(default_factory=list)
+    left: Sequence[Asked] = ()
+    """What had no time."""
+    goes_on: bool = False
+    """There is more to do anyway."""
+    committing: float = 0.0
+    committed: float = 0.0
 
 
 class Bridge:
@@ -57,6 +80,7 @@ class Bridge:
         thread: SequencerThread,
         loop: asyncio.AbstractEventLoop,
         complete: Callable[[Sequencer], None],
+        metrics: ApiMetrics,
     ) -> None:
         """Start with nothing to do.
 
@@ -68,44 +92,45 @@ class Bridge:
         self._thread = thread
         self._complete = complete
         self._loop = loop
-        self._waiting: OrderedDict[object, deque[Job]] = OrderedDict()
+        self._metrics = metrics
+        self._waiting: OrderedDict[object, deque[Asked]] = OrderedDict()
         self._is_scheduled = False
         self._is_running = False
         # Of the sequencer's thread alone.
-        self._sliced: deque[tuple[Job, Generator[None, None, Any]]] = deque()
+        self._sliced: deque[tuple[Asked, Generator[None, None, Any]]] = deque()
 
     def submit(self, job: Job, owner: object = None) -> None:
         """Hand a job over, soon; those of one owner stay in order."""
         mine = self._waiting.get(owner)
         if mine is None:
             mine = self._waiting[owner] = deque()
-        mine.append(job)
+        mine.append(Asked(owner, job, perf_counter()))
         if not self._is_scheduled and not self._is_running:
             self._is_scheduled = True
             # What other clients have sent by now goes along.
             self._loop.call_soon(self._hand_over)
 
-    def _take_group(self) -> list[tuple[object, Job]]:
+    def _take_group(self) -> list[Asked]:
         """Take one job of each owner in turn."""
         waiting = self._waiting
-        group: list[tuple[object, Job]] = []
+        group: list[Asked] = []
         while waiting and len(group) < MAX_GROUP:
             owner, mine = next(iter(waiting.items()))
-            group.append((owner, mine.popleft()))
+            group.append(mine.popleft())
             if mine:
                 waiting.move_to_end(owner)
             else:
                 del waiting[owner]
         return group
 
-    def _put_back(self, left: Sequence[tuple[object, Job]]) -> None:
+    def _put_back(self, left: Sequence[Asked]) -> None:
         """Let jobs that had no time be the next ones."""
-        for owner, job in reversed(left):
-            mine = self._waiting.get(owner)
+        for asked in reversed(left):
+            mine = self._waiting.get(asked.owner)
             if mine is None:
-                mine = self._waiting[owner] = deque()
-            mine.appendleft(job)
-            self._waiting.move_to_end(owner, last=False)
+                mine = self._waiting[asked.owner] = deque()
+            mine.appendleft(asked)
+            self._waiting.move_to_end(asked.owner, last=False)
 
     def _hand_over(self) -> None:
         self._is_scheduled = False
@@ -129,18 +154,18 @@ class Bridge:
             # The loop is closed: nobody waits for an answer any more.
             log.info("api_answers_dropped")
 
-    def _run(
-        self, sequencer: Sequencer, group: Sequence[tuple[object, Job]]
-    ) -> tuple[Done, Sequence[tuple[object, Job]], bool]:
-        """Return what is done, what had no time, and whether there is more to do anyway."""
-        done: Done = []
-        until = perf_counter() + GROUP_SECONDS
+    def _run(self, sequencer: Sequencer, group: Sequence[Asked]) -> Round:
+        """Return what is done and what is not."""
+        round_ = Round(perf_counter())
+        done = round_.done
+        until = round_.started + GROUP_SECONDS
         sequencer.fire_due()
         place = 0
-        for _, job in group:
+        for asked in group:
             if place and perf_counter() > until:
                 break
             place += 1
+            job = asked.job
             try:
                 result = job.run(sequencer)
             except RejectedError as refusal:
@@ -154,18 +179,22 @@ class Bridge:
                 if len(self._sliced) >= MAX_SLICED:
                     result = StoreError("server: too many long questions are under way")
                 else:
-                    self._sliced.append((job, result))
+                    self._sliced.append((asked, result))
                     continue
-            done.append((job, result))
+            done.append((asked, result))
         if self._sliced:
             self._slice(done)
         # What answers tell may be newer than what is durable.
+        round_.committing = perf_counter()
         sequencer.flush()
+        round_.committed = perf_counter()
         self._complete(sequencer)
-        return done, group[place:], bool(self._sliced) or sequencer.is_firing
+        round_.left = group[place:]
+        round_.goes_on = bool(self._sliced) or sequencer.is_firing
+        return round_
 
-    def _slice(self, done: Done) -> None:
-        job, generator = self._sliced[0]
+    def _slice(self, done: list[tuple[Asked, Any]]) -> None:
+        asked, generator = self._sliced[0]
         self._sliced.rotate(-1)
         until = perf_counter() + SLICE_SECONDS
         try:
@@ -179,33 +208,47 @@ class Bridge:
         except Exception as problem:  # noqa: BLE001 (only questions are long)
             log.error("question_failed", error=repr(problem))
             result = problem
-        self._sliced.remove((job, generator))
-        done.append((job, result))
+        self._sliced.remove((asked, generator))
+        done.append((asked, result))
 
     def _take_back(
         self,
-        group: Sequence[tuple[object, Job]],
+        group: Sequence[Asked],
         problem: BaseException | None,
         future: Any,
     ) -> None:
         self._is_running = False
         if problem is not None:
             # A sequencer that has failed stays so: nothing is under way there any more.
-            failed = [job for _, job in group]
-            failed += [job for job, _ in self._sliced]
-            failed += [job for mine in self._waiting.values() for job in mine]
+            failed = [*group, *(asked for asked, _ in self._sliced)]
+            failed += [asked for mine in self._waiting.values() for asked in mine]
             self._sliced.clear()
             self._waiting.clear()
-            for job in failed:
-                job.finish(problem)
+            for asked in failed:
+                asked.job.finish(problem)
             return
-        done, left, goes_on = future.result()
-        self._put_back(left)
-        if self._waiting or goes_on:
+        round_: Round = future.result()
+        self._put_back(round_.left)
+        if self._waiting or round_.goes_on:
             # The sequencer is not to wait for the answers to be written.
             self._hand_over()
-        for job, result in done:
-            job.finish(result)
+        for asked, result in round_.done:
+            asked.job.finish(result)
+        self._measure(round_)
+
+    def _measure(self, round_: Round) -> None:
+        now = perf_counter()
+        metrics = self._metrics
+        count = 0
+        for asked, _ in round_.done:
+            if not asked.job.is_reading:
+                count += 1
+                received = asked.received
+                metrics.note_request(
+                    round_.started - received, round_.committed - received, now - received
+                )
+        if count:
+            metrics.note_commit(count, round_.committed - round_.committing)
 
 
 class Call:

@@ -12,7 +12,7 @@ import structlog
 from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import Format, encode
-from deltaroll.node.api.errors import RateLimitedError, to_problem
+from deltaroll.node.api.errors import RateLimitedError, get_status, to_problem
 from deltaroll.node.api.jobs import AuthJob, OpJob, SubscribeJob
 from deltaroll.node.api.messages import (
     Answer,
@@ -32,6 +32,7 @@ from deltaroll.node.api.messages import (
     UnsubscribeOp,
 )
 from deltaroll.node.api.transport import Pipe
+from deltaroll.node.metrics import Outcome, Protocol, to_outcome
 from deltaroll.node.queries import DistressedQuery
 
 log = structlog.get_logger(__name__)
@@ -102,6 +103,7 @@ class Connection:
         self._bytes += len(data)
         limits = self._context.limits
         if len(self._outgoing) > limits.queue_messages or self._bytes > limits.queue_bytes:
+            self._context.metrics.dropped.inc()
             self.drop("too slow: messages have piled up")
             return
         if not self._wake.is_set():
@@ -120,12 +122,14 @@ class Connection:
     def answer(self, request_id: int, result: Any) -> None:
         """Answer a request with a result, or with the exception that came instead."""
         self.in_flight -= 1
+        self._context.metrics.count(Protocol.WEBSOCKET, Outcome.OK)
         self.push(encode(Answer(request_id, result), self.form))
 
     def refuse(self, request_id: int, error: Exception, request: object = None) -> None:
         """Answer that nothing was done."""
         self.in_flight -= 1
         problem = to_problem(error, request)
+        self._context.metrics.count(Protocol.WEBSOCKET, to_outcome(get_status(problem)))
         if problem.code == "bad_signature":
             limits = self._context.limits
             self._context.addresses.charge(self.address, limits.refused_cost)

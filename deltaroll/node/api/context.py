@@ -7,6 +7,7 @@ from deltaroll.node.api.bridge import Bridge
 from deltaroll.node.api.hub import Hub
 from deltaroll.node.api.limits import Buckets, Limits
 from deltaroll.node.api.service import Service
+from deltaroll.node.metrics import ApiMetrics
 from deltaroll.node.readmodel.reader import Reader
 
 
@@ -40,6 +41,7 @@ class Context:
     limits: Limits
     addresses: Buckets
     """By client address."""
+    metrics: ApiMetrics
     proofs: ProofSource | None = None
     delegation: Delegation | None = None
     history: Reader | None = None

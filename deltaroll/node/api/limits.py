@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from time import monotonic
 
+from deltaroll.config import LimitSettings
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -52,6 +54,18 @@ class Limits:
     ticker_seconds: float = 0.25
     """Tickers are sent at most this often; margins at most every second."""
     margin_seconds: float = 1.0
+
+
+def make_limits(settings: LimitSettings) -> Limits:
+    """Return the limits that a configuration asks for."""
+    return Limits(
+        account=Rate(settings.account_burst, settings.account_rate),
+        address=Rate(settings.address_burst, settings.address_rate),
+        connections=settings.connections,
+        connections_per_address=settings.connections_per_address,
+        subscriptions=settings.subscriptions,
+        in_flight=settings.in_flight,
+    )
 
 
 class Buckets:

@@ -1,6 +1,9 @@
 """What the API does by the clock: tickers, margins, sessions that end."""
 
 import asyncio
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from time import monotonic, perf_counter
 from typing import Any
 
 from deltaroll.node.admission import RejectedError
@@ -11,15 +14,33 @@ from deltaroll.node.api.data import AccountDelta, Ticker
 from deltaroll.node.api.errors import to_problem
 from deltaroll.node.api.messages import ChannelMessage, MessageKind
 from deltaroll.node.api.service import compute_margin, compute_ticker
+from deltaroll.node.metrics import VenueMetrics
 from deltaroll.node.queries import MarginAnswer
 from deltaroll.node.sequencer import Sequencer
+from deltaroll.node.survey import MarginHealth, collect_kinds, iterate_health
+from deltaroll.protocol.types import SeriesKind
+
+SURVEY_SECONDS = 10.0
+"""Between two looks at all accounts' margin."""
+SURVEY_SHARE = 0.02
+"""Of the sequencer's time that they may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a look at everything has found."""
+
+    health: MarginHealth
+    kinds: dict[int, SeriesKind]
 
 
 class Pulse:
     """Sends what is computed now and then, not with every step."""
 
-    def __init__(self, context: Context, connections: set[Connection]) -> None:
+    def __init__(self, context: Context, connections: set[Connection], venue: VenueMetrics) -> None:
         self._context = context
+        self._venue = venue
+        self._survey_due = 0.0
         self._connections = connections
         self._is_busy: set[str] = set()
         self._marked: set[int] = set()
@@ -37,6 +58,28 @@ class Pulse:
             if beat % beats == 0:
                 self._send_margins()
                 self._context.hub.drop_idle()
+                self._measure()
+                self._survey()
+
+    def _measure(self) -> None:
+        """Count who is connected."""
+        metrics = self._context.metrics
+        metrics.sessions.set(len(self._connections))
+        metrics.subscriptions.set(sum(len(one.subscriptions) for one in self._connections))
+        metrics.authenticated.set(sum(len(one.sessions) for one in self._connections))
+
+    def _survey(self) -> None:
+        """See how all accounts stand, a slice at a time."""
+        if "survey" not in self._is_busy and monotonic() >= self._survey_due:
+            self._is_busy.add("survey")
+            self._context.bridge.submit(SurveyJob(self._end_survey))
+
+    def _end_survey(self, survey: Survey | None, seconds: float) -> None:
+        self._is_busy.discard("survey")
+        self._survey_due = monotonic() + max(SURVEY_SECONDS, seconds / SURVEY_SHARE)
+        if survey is not None:
+            self._venue.margin.set(survey.health)
+            self._venue.kinds = survey.kinds
 
     def _send_tickers(self) -> None:
         hub = self._context.hub
@@ -144,6 +187,37 @@ class MarginJob:
             channel = self._context.hub.find_channel(f"account.{account}")
             if channel is not None and margin is not None:
                 send_margin(channel, margin)
+
+
+class SurveyJob:
+    """Looks at every account's margin."""
+
+    is_reading = True
+
+    def __init__(self, on_end: Callable[[Survey | None, float], None]) -> None:
+        """`on_end` gets what was found, None if nothing, and the seconds of work."""
+        self._on_end = on_end
+        self._seconds = 0.0
+
+    def run(self, sequencer: Sequencer) -> Any:
+        """Return a generator that looks at them."""
+        return self._iterate(sequencer)
+
+    def _iterate(self, sequencer: Sequencer) -> Generator[None, None, Survey]:
+        accounts = iterate_health(sequencer.state)
+        while True:
+            started = perf_counter()
+            try:
+                next(accounts)
+            except StopIteration as stop:
+                return Survey(stop.value, collect_kinds(sequencer.state))
+            finally:
+                self._seconds += perf_counter() - started
+            yield
+
+    def finish(self, result: Any) -> None:
+        """Hand it over."""
+        self._on_end(result if isinstance(result, Survey) else None, self._seconds)
 
 
 class SessionJob:

@@ -21,6 +21,7 @@ from deltaroll.node.api.endpoints import ENDPOINTS
 from deltaroll.node.api.errors import RateLimitedError, UnauthorisedError, get_status, to_problem
 from deltaroll.node.api.messages import BatchFields, Failed, Problem, SessionFields
 from deltaroll.node.api.sessions import decode_token
+from deltaroll.node.metrics import Outcome, Protocol, to_outcome
 from deltaroll.node.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,12 @@ def make_handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]
             if problem.code == "bad_signature":
                 context.addresses.charge(get_address(request), context.limits.refused_cost)
             status = 413 if isinstance(refusal, TooLargeError) else get_status(problem)
+            context.metrics.count(Protocol.REST, to_outcome(status))
             return make_refusal(problem, status)
+        except Exception:
+            context.metrics.count(Protocol.REST, Outcome.UNAVAILABLE)
+            raise
+        context.metrics.count(Protocol.REST, Outcome.OK)
         return Response(encode_json(result), media_type=JSON)
 
     return handle

@@ -22,9 +22,12 @@ from deltaroll.node.api.service import Service
 from deltaroll.node.api.transport import make_protocols
 from deltaroll.node.api.websocket import WebSocketEndpoint
 from deltaroll.node.events import Step
+from deltaroll.node.metrics import ApiMetrics, VenueMetrics, create_registry
+from deltaroll.node.monitor import Monitor
 from deltaroll.node.readmodel.reader import Reader
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, SequencerThread
+from deltaroll.node.survey import collect_kinds
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +47,19 @@ class ApiServer:
         proofs: ProofSource | None = None,
         delegation: Delegation | None = None,
         history: Reader | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
-        """Listen on a port; 0 takes a free one. OSError when it is not to be had."""
+        """Listen on a port; 0 takes a free one. OSError when it is not to be had.
+
+        Parameters
+        ----------
+        monitor
+            What `/metrics`, `/health` and `/ready` tell beyond what the API itself knows.
+        """
+        self.monitor = monitor or Monitor("sequencer", create_registry("sequencer"))
+        self.monitor.checks["log"] = lambda: thread.problem
+        self._metrics = ApiMetrics(self.monitor.registry)
+        self._venue = VenueMetrics(self.monitor.registry)
         self._thread = thread
         self._limits = Limits() if limits is None else limits
         self._proofs = proofs
@@ -108,29 +122,36 @@ class ApiServer:
                 steps.append(fresh)
             else:
                 self._hub.publish(fresh)
+                self._venue.take(fresh)
 
         def start(sequencer: Sequencer) -> Seed:
             sequencer.listen(listen)
+            self._venue.kinds = collect_kinds(sequencer.state)
             return compute_seed(sequencer)
 
         seed = await asyncio.wrap_future(self._thread.start(start))
         hub = self._hub = Hub(seed, self._limits, int(time.time()))
+        self._venue.insurance.set(seed.insurance)
+        self._venue.sequence.set(seed.sequence)
+        self._venue.clock.set(seed.clock)
         for fresh in steps:
             hub.publish(fresh)
+            self._venue.take(fresh)
         service = Service(self._limits)
         context = Context(
-            Bridge(self._thread, loop, service.complete),
+            Bridge(self._thread, loop, service.complete, self._metrics),
             hub,
             service,
             self._limits,
             Buckets(self._limits.address),
+            self._metrics,
             self._proofs,
             self._delegation,
             self._history,
         )
         endpoint = WebSocketEndpoint()
-        pulse = asyncio.create_task(Pulse(context, endpoint.connections).run())
-        config = make_config(create_app(context, endpoint), self._limits)
+        pulse = asyncio.create_task(Pulse(context, endpoint.connections, self._venue).run())
+        config = make_config(create_app(context, endpoint, self.monitor), self._limits)
         server = self._server = _Server(config, self._ready.set)
         try:
             await server.serve(sockets=[self._socket])
