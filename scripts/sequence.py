@@ -34,7 +34,13 @@ from deltaroll.node.api.proofs import RECENT, FollowerView
 from deltaroll.node.api.server import ApiServer
 from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
-from deltaroll.node.metrics import DiskMetrics, PostingMetrics, SenderMetrics, VenueMetrics
+from deltaroll.node.metrics import (
+    DiskMetrics,
+    HistoryMetrics,
+    PostingMetrics,
+    SenderMetrics,
+    VenueMetrics,
+)
 from deltaroll.node.monitor import Monitor
 from deltaroll.node.operator import Operator
 from deltaroll.node.readmodel.database import get_default_url
@@ -243,6 +249,8 @@ def cli(
         api: ApiServer | None = None
 
         DiskMetrics(watched.registry, store)
+        if projector is not None:
+            HistoryMetrics(watched.registry, projector)
         posting, of_sender = PostingMetrics(watched.registry), SenderMetrics(watched.registry)
         watched.monitor.checks["log"] = lambda: thread.problem
 

@@ -4,7 +4,8 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -14,12 +15,14 @@ from deltaroll.node.metrics import (
     ApiMetrics,
     ChallengerMetrics,
     DiskMetrics,
+    HistoryMetrics,
     L1Metrics,
     PostingMetrics,
     SenderMetrics,
     VenueMetrics,
     create_registry,
 )
+from deltaroll.node.readmodel.projector import Projector
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "operate" / "alerts.yml"
@@ -43,6 +46,7 @@ def create_all() -> CollectorRegistry:
     ):
         group(registry)
     DiskMetrics(registry, ROOT / "pyproject.toml")
+    HistoryMetrics(registry, cast(Projector, SimpleNamespace(lag=0, problem="")))
     return registry
 
 

@@ -35,6 +35,7 @@ from deltaroll.l1.types import Stage
 from deltaroll.node.alarms import Alarm
 from deltaroll.node.events import InsuranceChange, Liquidation, OrderState, OrderUpdate, Step, Trade
 from deltaroll.node.follower import Follower
+from deltaroll.node.readmodel.projector import Projector
 from deltaroll.node.sender import Mined, Sender
 from deltaroll.node.survey import MarginHealth
 from deltaroll.protocol.types import SeriesKind
@@ -566,6 +567,16 @@ class DiskMetrics:
         free.set_function(lambda: float(disk_usage(path.parent).free))
         size = Gauge("deltaroll_log_bytes", "Of the log with its journal.", registry=registry)
         size.set_function(lambda: float(measure_files(path)))
+
+
+class HistoryMetrics:
+    """Of the history in SQL."""
+
+    def __init__(self, registry: CollectorRegistry, history: Projector) -> None:
+        lag = Gauge("deltaroll_history_lag", "Log entries it is behind.", registry=registry)
+        lag.set_function(lambda: float(history.lag))
+        failed = Gauge("deltaroll_history_failed", "1 while nothing is written.", registry=registry)
+        failed.set_function(lambda: float(bool(history.problem)))
 
 
 def measure_files(path: Path) -> int:

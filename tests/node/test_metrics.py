@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,6 +15,7 @@ from deltaroll.node.metrics import (
     ChallengerMetrics,
     ChallengerState,
     DiskMetrics,
+    HistoryMetrics,
     L1Metrics,
     Outcome,
     PostingMetrics,
@@ -23,6 +25,7 @@ from deltaroll.node.metrics import (
     create_registry,
     to_outcome,
 )
+from deltaroll.node.readmodel.projector import Projector
 from deltaroll.node.sender import Mined
 from deltaroll.node.survey import compute_health, iterate_health
 from deltaroll.node.watched import Watched
@@ -270,6 +273,19 @@ def test_disk__log__is_measured_with_what_lies_beside_it(registry, tmp_path):
     free = registry.get_sample_value("deltaroll_disk_free_bytes")
     assert free is not None
     assert free > 0
+
+
+def test_history__behind_or_failed__is_told(registry):
+    history = SimpleNamespace(lag=0, problem="")
+    HistoryMetrics(registry, cast(Projector, history))
+
+    def see():
+        names = ("deltaroll_history_lag", "deltaroll_history_failed")
+        return [registry.get_sample_value(name) for name in names]
+
+    assert see() == [0, 0]
+    history.lag, history.problem = 7, "no database"
+    assert see() == [7, 1]
 
 
 def test_challenger__any_state__is_one_of_them(registry):
