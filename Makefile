@@ -25,7 +25,7 @@ SEED ?= 1
 SCALE ?= 10
 KILLS ?= 200
 PYTHON_CODE := $(wildcard deltaroll scripts tools)
-PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks)
+PYTHON_ALL := $(PYTHON_CODE) $(wildcard tests benchmarks examples)
 SOLIDITY := $(wildcard contracts)
 
 .PHONY: help setup compile sizes demo test lint lint-style lint-types lint-protocol lint-solidity \

@@ -56,12 +56,16 @@ def write_log(folder: Path, orders: int) -> tuple[int, float]:
                 for one in group:
                     sequencer.submit_order(one.account, one.slot, one.order, one.signature)
                 sequencer.flush()
-            done += len(signed)
-        if not captured and done >= orders - EVERY:
-            started = time.perf_counter()
-            snapshots.start(sequencer._machine, sequencer.store, DOMAIN)
-            captured = time.perf_counter() - started
-            snapshots.wait()
+                done += len(group)
+                if not captured and done >= orders - EVERY:
+                    started = time.perf_counter()
+                    snapshots.start(sequencer._machine, sequencer.store, DOMAIN)
+                    captured = time.perf_counter() - started
+                    snapshots.wait()
+                if done >= orders:
+                    break
+            if done >= orders:
+                break
     snapshots.close()
     sequencer.store.close()
     return done, captured

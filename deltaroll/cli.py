@@ -46,6 +46,7 @@ from deltaroll.node.follower import ViewPolicy
 from deltaroll.node.journal import JournalError
 from deltaroll.node.liquidator import LiquidatorError
 from deltaroll.node.monitor import Monitor, MonitorServer
+from deltaroll.node.readmodel.database import HistoryError
 from deltaroll.node.sender import Sender, SendPolicy
 from deltaroll.node.store import StoreError
 from deltaroll.protocol.constants import ACCOUNT_DEPTH, MAX_AMOUNT, PPM
@@ -75,6 +76,7 @@ FINAL = (
     ExitError,
     ForceError,
     GovernanceError,
+    HistoryError,
     JournalError,
     LeaveError,
     LiquidatorError,

@@ -30,13 +30,17 @@ from deltaroll.l1.wallets import sign_typed_data
 from deltaroll.logs import configure_logs
 from deltaroll.node.api.context import Delegation
 from deltaroll.node.api.limits import make_limits
-from deltaroll.node.api.proofs import FollowerView
+from deltaroll.node.api.proofs import RECENT, FollowerView
 from deltaroll.node.api.server import ApiServer
 from deltaroll.node.batcher import Batcher, Posting
 from deltaroll.node.follower import Follower
 from deltaroll.node.metrics import DiskMetrics, PostingMetrics, SenderMetrics, VenueMetrics
 from deltaroll.node.monitor import Monitor
 from deltaroll.node.operator import Operator
+from deltaroll.node.readmodel.database import get_default_url
+from deltaroll.node.readmodel.projector import Projector
+from deltaroll.node.readmodel.reader import Reader
+from deltaroll.node.readmodel.remote import RemoteHistorian
 from deltaroll.node.receipts import ReceiptKey, load_receipt_key
 from deltaroll.node.sender import PendingError
 from deltaroll.node.sequencer import Sequencer
@@ -80,15 +84,28 @@ def serve_api(
     delegation: Delegation,
     monitor: Monitor,
     settings: Settings,
+    history: Reader | None = None,
 ) -> ApiServer:
     """Serve REST and WebSocket clients; a plain error when the address is not to be had."""
     limits = make_limits(settings.limits)
     try:
-        api = ApiServer(thread, port, host, limits, view, delegation, monitor)
+        api = ApiServer(thread, port, host, limits, view, delegation, monitor, history)
     except OSError as problem:
         raise click.ClickException(f"--api: {host}:{port}: {problem.strerror}") from None
     click.echo(f"api on http://{host}:{api.port}/v1", err=True)
     return api
+
+
+def open_history(
+    url: str | None, is_served: bool, store: Path, domain: bytes
+) -> tuple[Projector, Reader] | tuple[None, None]:
+    """Open the history that an option names: what writes it and what reads it."""
+    if url == "none" or (url is None and not is_served):
+        return None, None
+    chosen = get_default_url(store) if url is None else url
+    spill = store.with_suffix(".history.spill")
+    projector = Projector(lambda: RemoteHistorian(chosen, domain, store), spill)
+    return projector, Reader(chosen)
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -142,6 +159,12 @@ def serve_api(
     show_default=True,
     help="File of the key that signs receipts; made where there is none.",
 )
+@click.option(
+    "--history",
+    "history_url",
+    help="Where history is kept for questions: sqlite:///FILE or postgresql://...; none: nowhere.  "
+    "[default: SQLite beside the store, with --api]",
+)
 @plain_errors()
 def cli(
     provider: ProviderAPI,
@@ -156,6 +179,7 @@ def cli(
     api_port: int | None,
     host: str,
     receipt_key: Path,
+    history_url: str | None,
     depth: int,
     urls: tuple[str, ...],
     max_fee: int | None,
@@ -188,11 +212,23 @@ def cli(
     with ExitStack() as stack:
         key = None if api_port is None else load_receipt_key(receipt_key)
         snapshots = Snapshots(store.with_suffix(".snapshots"))
-        thread = SequencerThread(
-            lambda: Sequencer(
-                Store(store, gateway.domain), gateway.domain, receipt_key=key, snapshots=snapshots
+        projector, reader = open_history(history_url, api_port is not None, store, gateway.domain)
+        if projector is not None and reader is not None:
+            stack.callback(projector.close)
+            stack.callback(reader.close)
+
+        def open_sequencer() -> Sequencer:
+            log = Store(store, gateway.domain)
+            return Sequencer(
+                log,
+                gateway.domain,
+                receipt_key=key,
+                listener=None if projector is None else projector.listen,
+                snapshots=snapshots,
+                listen_from=0 if projector is None else projector.find_first(log.next_sequence),
             )
-        )
+
+        thread = SequencerThread(open_sequencer)
         stack.callback(thread.close)
         # The batcher has a view of its own of the same file: while L1 takes its time, lines are
         # answered.
@@ -233,8 +269,13 @@ def cli(
                 report = operator.prepare()
             watched.look(follower)
             note_chunks()
+            since = None if projector is None else projector.first_unsettled
+            batches, first = view.get_batches(since)
+            if projector is not None:
+                projector.note_batches(batches, first)
             if api is not None:
-                api.publish_batches(*view.get_batches())
+                recent = batches[-RECENT:]
+                api.publish_batches(recent, first + len(batches) - len(recent))
             if follower.closing is not None:
                 raise click.ClickException("the rollup is frozen: no batch is taken any more")
             if report is not None:
@@ -263,7 +304,9 @@ def cli(
             stack.callback(listen(thread, port).close)
         if api_port is not None and key is not None:
             delegation = name_receipt_key(account, gateway, key)
-            api = serve_api(thread, api_port, host, view, delegation, watched.monitor, settings)
+            api = serve_api(
+                thread, api_port, host, view, delegation, watched.monitor, settings, reader
+            )
             stack.callback(api.close)
         if metrics_port is not None:
             if api is None:

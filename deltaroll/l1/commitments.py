@@ -1,6 +1,7 @@
 """Hashes that the L1 contracts compute too: the twin of `contracts/libraries/Commitments.sol`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from eth_abi.abi import encode
 
@@ -8,7 +9,7 @@ from deltaroll.l1.types import Header, PostedChunk
 from deltaroll.protocol.constants import CHUNK_DEPTH, EXIT_DEPTH
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
 from deltaroll.protocol.tree import MerkleTree
-from deltaroll.protocol.types import Message
+from deltaroll.protocol.types import Address, Message
 
 HEADER_DOMAIN = keccak(b"deltaroll.header.v1")
 CHUNK_DOMAIN = keccak(b"deltaroll.chunk.v1")
@@ -18,6 +19,8 @@ HEADER_ABI = (
     "(uint64,bytes32,bytes32,bytes32,uint32,uint64,uint64,bytes32,uint64,uint64,uint64,uint64,"
     "address,uint8,bytes32)"
 )
+BATCH_SUBMITTED_TOPIC = keccak(f"BatchSubmitted(uint64,bytes32,{HEADER_ABI})".encode())
+PROPOSER_FIELD = 12
 MAX_CHUNKS = 1 << CHUNK_DEPTH
 
 
@@ -40,6 +43,13 @@ def to_header_tuple(header: Header) -> tuple[object, ...]:
         header.data_mode,
         header.parameter_hash,
     )
+
+
+def to_header(fields: Sequence[Any]) -> Header:
+    """Return the header of fields in ABI order, as they are decoded."""
+    values = list(fields)
+    values[PROPOSER_FIELD] = Address(bytes.fromhex(values[PROPOSER_FIELD][2:]))
+    return Header(*values)
 
 
 def compute_header_hash(header: Header) -> bytes:

@@ -14,12 +14,8 @@ from ape.managers.project import ProjectManager
 from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
 from web3.exceptions import Web3Exception
 
-from deltaroll.l1.gateway import (
-    BATCH_SUBMITTED_TOPIC,
-    MESSAGE_QUEUED_TOPIC,
-    Contracts,
-    Gateway,
-)
+from deltaroll.l1.commitments import BATCH_SUBMITTED_TOPIC
+from deltaroll.l1.gateway import MESSAGE_QUEUED_TOPIC, Contracts, Gateway
 from deltaroll.protocol.hashing import ZERO_HASH
 
 ANSWERS = (ApeException, Web3Exception, OSError, ValueError)

@@ -22,7 +22,12 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.conversions import to_bytes
 
 from deltaroll.l1.calldata import decode_chunks
-from deltaroll.l1.commitments import HEADER_ABI, compute_chunk_tree
+from deltaroll.l1.commitments import (
+    BATCH_SUBMITTED_TOPIC,
+    HEADER_ABI,
+    compute_chunk_tree,
+    to_header,
+)
 from deltaroll.l1.nodes import L1Error, Node, NodePool, request
 from deltaroll.l1.types import (
     AccountEscaped,
@@ -32,7 +37,6 @@ from deltaroll.l1.types import (
     DepositRefunded,
     EscapeOpened,
     EscapePaid,
-    Header,
     InboxFrozen,
     L1Event,
     MessageQueued,
@@ -48,14 +52,12 @@ BATCH_INPUT_ABI = (
 )
 SUBMIT_BATCH_SELECTOR = keccak(f"submitBatch({BATCH_INPUT_ABI})".encode())[:4]
 MESSAGE_QUEUED_TOPIC = keccak(b"MessageQueued(uint64,uint8,address,uint64,bytes,bytes32)")
-BATCH_SUBMITTED_TOPIC = keccak(f"BatchSubmitted(uint64,bytes32,{HEADER_ABI})".encode())
 BATCH_REMOVED_TOPIC = keccak(b"BatchRemoved(uint64,bytes32,uint8,address)")
 INBOX_FROZEN_TOPIC = keccak(b"InboxFrozen()")
 ESCAPE_OPENED_TOPIC = keccak(b"Opened(bytes32,uint64,uint128,uint256)")
 ESCAPED_TOPIC = keccak(b"Escaped(uint32,address,uint96)")
 ESCAPE_PAID_TOPIC = keccak(b"EscapePaid(uint32,address,uint256)")
 DEPOSIT_REFUNDED_TOPIC = keccak(b"DepositRefunded(uint64,address,uint128)")
-PROPOSER_FIELD = 12
 LOG_RANGE = 5_000
 """Blocks asked for at once: many providers refuse more."""
 
@@ -310,12 +312,6 @@ def _to_bytes(value: Any) -> bytes:
     return to_bytes(hexstr=value) if isinstance(value, str) else bytes(value)
 
 
-def _to_header(fields: Sequence[Any]) -> Header:
-    values = list(fields)
-    values[PROPOSER_FIELD] = Address(to_bytes(hexstr=values[PROPOSER_FIELD]))
-    return Header(*values)
-
-
 def _decode_log(log: Any, bridge: str, escape_hatch: str) -> L1Event | None:
     block = _to_int(log["blockNumber"])
     topics = [_to_bytes(topic) for topic in log["topics"]]
@@ -342,7 +338,7 @@ def _decode_inbox_log(
 ) -> L1Event | None:
     if topics[0] == BATCH_SUBMITTED_TOPIC:
         (fields,) = decode([HEADER_ABI], data)
-        return BatchSubmitted(block, transaction, topics[2], _to_header(fields))
+        return BatchSubmitted(block, transaction, topics[2], to_header(fields))
     if topics[0] == BATCH_REMOVED_TOPIC:
         (fault,) = decode(["uint8"], data)
         challenger = Address(topics[3][12:])

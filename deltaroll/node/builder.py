@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from deltaroll.node.ledger import Ledger
 from deltaroll.node.log import SealedChunk
-from deltaroll.protocol.codec import decode_chunk, encode_chunk
+from deltaroll.protocol.codec import decode_header, decode_transaction, encode_chunk
 from deltaroll.protocol.constants import WEIGHT_CHUNK_BYTES, WEIGHT_CHUNK_GAS
 from deltaroll.protocol.fault import TransitionFault
 from deltaroll.protocol.state import State, charge, reset_meter
 from deltaroll.protocol.transition import (
     Progress,
-    process_chunk,
+    process_chunk_end,
     process_chunk_start,
     process_transaction,
 )
@@ -84,10 +85,13 @@ class ChunkBuilder:
         self.accounts: set[AccountId] = set()
         """Leaves that have been written since somebody cleared this; likewise the one below."""
         self.markets: set[MarketId] = set()
+        self.ledger = Ledger()
+        """What transactions have done since somebody took it; while it is kept."""
+        self.keeps_ledger = False
         self._domain = domain
         self._on_seal = on_seal
         self._open: OpenChunk | None = None
-        self._groups: list[tuple[int, int, Progress, bool]] = []
+        self._groups: list[tuple[int, int, Progress, bool, tuple[int, int]]] = []
 
     @property
     def is_empty(self) -> bool:
@@ -129,7 +133,7 @@ class ChunkBuilder:
         except TransitionFault:
             self.state.rollback()
             raise
-        self.state.note_changes(self.accounts, self.markets)
+        self._note(transaction)
         self.state.commit()
         chunk.progress = progress
         chunk.transactions.append(transaction)
@@ -146,6 +150,7 @@ class ChunkBuilder:
                 len(chunk.signatures),
                 replace(chunk.progress),
                 chunk.keys_changed,
+                self.ledger.mark(),
             )
         )
         self.state.begin()
@@ -158,7 +163,8 @@ class ChunkBuilder:
     def rollback(self) -> None:
         """Undo the group."""
         self.state.rollback()
-        transactions, signatures, progress, keys_changed = self._groups.pop()
+        transactions, signatures, progress, keys_changed, mark = self._groups.pop()
+        self.ledger.rewind(mark)
         chunk = self._open
         assert chunk is not None
         del chunk.transactions[transactions:]
@@ -195,17 +201,17 @@ class ChunkBuilder:
             When it breaks a rule.
         """
         self.state.begin()
+        mark = self.ledger.mark()
         try:
-            process_chunk(self.state, data, context)
+            transactions = self._process_chunk(data, context)
         except TransitionFault:
             self.state.rollback()
+            self.ledger.rewind(mark)
             raise
-        self.state.note_changes(self.accounts, self.markets)
         self.state.commit()
         self.clock = max(self.clock, self.state.globals.clock)
-        _, transactions = decode_chunk(data)
         queue_end = self.state.globals.queue_index
-        sealed = SealedChunk(self.number, data, signatures, queue_end, len(transactions))
+        sealed = SealedChunk(self.number, data, signatures, queue_end, transactions)
         self.number += 1
         self._on_seal(sealed)
 
@@ -218,6 +224,27 @@ class ChunkBuilder:
         self.cut()
         self.clock = clock
         self.state.globals = replace(self.state.globals, clock=clock)
+
+    def _process_chunk(self, data: bytes, context: Context) -> int:
+        """Apply a chunk as `process_chunk` does, noting each transaction; return how many."""
+        reset_meter(self.state)
+        charge(self.state, WEIGHT_CHUNK_GAS, WEIGHT_CHUNK_BYTES + len(data))
+        decoder = decode_header(data)
+        process_chunk_start(self.state, decoder.clock, context)
+        progress = Progress()
+        while (transaction := decode_transaction(decoder)) is not None:
+            self.state.begin()
+            process_transaction(self.state, transaction, progress, context)
+            self._note(transaction)
+            self.state.commit()
+        process_chunk_end(self.state, progress, context)
+        return progress.count
+
+    def _note(self, transaction: Transaction) -> None:
+        """Note what the transaction since the last `State.begin` has written."""
+        self.state.note_changes(self.accounts, self.markets)
+        if self.keeps_ledger:
+            self.ledger.note(self.state, transaction, self.state.get_accounts_before())
 
     def _cut_unless_grouped(self) -> None:
         # A group stays in one chunk: it began with a cut of its own where one was needed.

@@ -22,7 +22,7 @@ from deltaroll.node.entries import (
     SealEntry,
     encode_entry,
 )
-from deltaroll.node.events import Listener
+from deltaroll.node.events import Listener, combine
 from deltaroll.node.log import Log, SealedChunk, StoreError
 from deltaroll.node.machine import Machine, copy_state
 from deltaroll.node.receipts import (
@@ -168,11 +168,13 @@ class Core:
         self.store.seal(chunk)
 
     def listen(self, listener: Listener) -> None:
-        """Hand over the steps from now on; those before have to be replayed."""
+        """Hand over the steps from now on, to whoever listens already too; those before have to be
+        replayed."""
         self.flush()
-        self._listener = listener
-        self._machine.recorder.take_state()
-        self._machine.recorder.is_on = True
+        self._listener = combine(self._listener, listener)
+        if not self._machine.recorder.is_on:
+            self._machine.recorder.take_state()
+            self._machine.recorder.is_on = True
 
     @property
     def clock(self) -> Timestamp:

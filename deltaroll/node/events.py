@@ -79,6 +79,9 @@ class Trade(msgspec.Struct, frozen=True, tag="trade", gc=False):
     taker_slot: int
     taker_nonce: int
     taker_client_id: str
+    maker_fee: int = 0
+    """What the maker has paid, its data on L1 included; a rebate is below 0. So the taker's."""
+    taker_fee: int = 0
 
 
 class BookChange(msgspec.Struct, frozen=True, tag="book"):
@@ -107,6 +110,15 @@ class MarkChange(msgspec.Struct, frozen=True, tag="mark", gc=False):
     marked_at: int
     status: int
     open_interest: int
+    index: int = 0
+    """That the mark was computed from."""
+    premium: int = 0
+    """What longs pay shorts a lot and FUNDING_PERIOD from now on, of a perpetual."""
+    carry_long: int = 0
+    """What longs have paid a lot since the beginning; what shorts have received a lot."""
+    carry_short: int = 0
+    accrued_at: int = 0
+    """0: there is no funding."""
 
 
 class AccountChange(msgspec.Struct, frozen=True, tag="account"):
@@ -136,13 +148,58 @@ class Protection(msgspec.Struct, frozen=True, tag="protection", gc=False):
     is_frozen: bool
 
 
-class Liquidation(msgspec.Struct, frozen=True, tag="liquidation", gc=False):
+class FlowKind(StrEnum):
+    """Why an account's cash has changed; what fills pay is theirs to tell."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    """Signed, or forced through L1."""
+    TRANSFER = "transfer"
+    FUNDING = "funding"
+    """Of a position that was touched, since it was touched last; a socialised loss included."""
+    SETTLEMENT = "settlement"
+    """A position that has expired became cash."""
+    LIQUIDATION = "liquidation"
+    """What positions taken over were worth at their marks, and the reward."""
+    FORCE_CLOSE = "force_close"
+    """A position was closed through L1: its value at the mark, less the penalty."""
+    SOCIALISED = "socialised"
+    """A hole was filled by others."""
+    OTHER = "other"
+
+
+class CashFlow(msgspec.Struct, frozen=True, tag="cash", gc=False):
+    """An account's cash has changed by something other than a fill."""
+
+    account: int
+    kind: FlowKind
+    amount: int
+    """Positive: it has received."""
+    market: int = 0
+    """Of funding, settlement and a forced close."""
+    lots: int = 0
+    """That have settled or were closed, signed like the position."""
+    counterparty: int = 0
+    """Of a transfer; 0: the insurance fund."""
+
+
+class Takeover(msgspec.Struct, frozen=True, gc=False):
+    """A part of a position that a liquidation has moved."""
+
+    market: int
+    lots: int
+    """Signed like the position."""
+    mark: int
+
+
+class Liquidation(msgspec.Struct, frozen=True, tag="liquidation"):
     """A share of an account in distress was taken over."""
 
     liquidator: int
     account: int
     share: int
     """Parts per million, at most."""
+    moves: tuple[Takeover, ...] = ()
 
 
 class Distressed(msgspec.Struct, frozen=True, tag="distressed", gc=False):
@@ -175,6 +232,7 @@ Event = (
     | AccountChange
     | KeyChange
     | Protection
+    | CashFlow
     | Liquidation
     | Distressed
     | InsuranceChange
@@ -192,3 +250,15 @@ class Step(msgspec.Struct, frozen=True):
 
 Listener = Callable[[Sequence[Step]], None]
 """Takes the steps of one commit, on the sequencer's thread: it must neither wait nor raise."""
+
+
+def combine(first: Listener | None, second: Listener) -> Listener:
+    """Return a listener that tells two."""
+    if first is None:
+        return second
+
+    def listen(steps: Sequence[Step]) -> None:
+        first(steps)
+        second(steps)
+
+    return listen

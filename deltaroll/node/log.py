@@ -36,8 +36,8 @@ class Cut:
 
     first: int
     """The first entry that is gone."""
-    entries: int
-    """How many records were there from that one on."""
+    entries: int | None
+    """How many records were there from that one on; None: they cannot be read."""
     aside: str
     """Where they are kept."""
 

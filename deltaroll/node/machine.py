@@ -40,7 +40,7 @@ from deltaroll.node.entries import (
     to_message,
     to_observations,
 )
-from deltaroll.node.events import Step
+from deltaroll.node.events import OrderUpdate, Step
 from deltaroll.node.log import SealedChunk, StoreError
 from deltaroll.node.receipts import OUTCOMES, Outcome
 from deltaroll.node.recorder import Recorder, get_key
@@ -163,8 +163,6 @@ class Machine:
                 fault = self._apply_surface(entry)
             case LiquidateEntry():
                 fault = self._execute(entry.to_liquidate(), (entry.signature,))
-                if fault == Fault.NONE:
-                    self.recorder.note_liquidation(entry.to_liquidate())
             case PokeEntry():
                 fault = self._execute(to_poke(entry), ())
             case DataFeeEntry():
@@ -295,7 +293,7 @@ class Machine:
 
     def _apply_rebase(self, entry: RebaseEntry) -> None:
         state = self.state
-        self.recorder.begin_rebase(self.desk.get_orders())
+        self.recorder.begin_rebase(entry.at, self.desk.get_orders())
         for index in [one for one in state.messages if one >= state.globals.queue_index]:
             del state.messages[index]
         for message in entry.messages:
@@ -317,14 +315,15 @@ class Machine:
         self.catch_up()
         for account in sorted({held.key[0] for held in self.desk.triggers.get_all()}):
             self.desk.drop_stale(account)
-        self.recorder.note_rebase(entry.at, self.desk.get_orders())
+        self.recorder.note_rebase(self.desk.get_orders())
         self.is_settled = False
 
-    def catch_up(self) -> None:
-        """Bring the book to what the state says, as `MatchingEngine.catch_up`."""
+    def catch_up(self) -> list[OrderUpdate]:
+        """Bring the book to what the state says, as `MatchingEngine.catch_up`; return what that did
+        to orders."""
         before = {get_key(resting): resting.remaining for resting in self.engine.get_orders()}
         gone = self.engine.catch_up()
-        self.recorder.note_caught_up(before, self.engine.get_orders(), gone)
+        return self.recorder.note_caught_up(before, self.engine.get_orders(), gone)
 
     def _note_seal(self, chunk: SealedChunk) -> None:
         self.sealed_in.append(self.sequence)

@@ -17,6 +17,7 @@ from deltaroll.node.events import (
     AccountChange,
     BookChange,
     CancelReason,
+    CashFlow,
     Distressed,
     Event,
     IndexChange,
@@ -31,10 +32,19 @@ from deltaroll.node.events import (
     Step,
     Trade,
 )
+from deltaroll.node.ledger import Filled
 from deltaroll.node.triggers import Held
 from deltaroll.protocol.fault import Fault
+from deltaroll.protocol.funding import compute_premium
 from deltaroll.protocol.state import State
-from deltaroll.protocol.types import AccountId, Liquidate, MarketId, Series, SlotId, Underlying
+from deltaroll.protocol.types import (
+    AccountId,
+    MarketId,
+    Series,
+    SeriesKind,
+    SlotId,
+    Underlying,
+)
 
 STATES = {
     OrderStatus.RESTING: OrderState.RESTING,
@@ -91,6 +101,46 @@ def make_entry_update(
     )
 
 
+def make_trade(filled: Filled, maker_client_id: str = "", taker_client_id: str = "") -> Trade:
+    """Return the trade that a fill is."""
+    return Trade(
+        filled.market,
+        filled.price,
+        filled.lots,
+        filled.taker_is_buy,
+        filled.maker,
+        filled.maker_slot,
+        filled.maker_nonce,
+        maker_client_id,
+        filled.taker,
+        filled.taker_slot,
+        filled.taker_nonce,
+        taker_client_id,
+        filled.maker_fee,
+        filled.taker_fee,
+    )
+
+
+def make_mark_change(state: State, market: MarketId, leaf: Series) -> MarkChange:
+    """Return what a series' leaf says, with the funding that goes on from here."""
+    underlying = state.markets.get(leaf.underlying)
+    premium = 0
+    if leaf.kind == SeriesKind.PERPETUAL and isinstance(underlying, Underlying):
+        premium = compute_premium(leaf, underlying.params)
+    return MarkChange(
+        market,
+        leaf.mark,
+        leaf.marked_at,
+        leaf.status,
+        leaf.open_interest,
+        leaf.mark_index,
+        premium,
+        leaf.carry_long,
+        leaf.carry_short,
+        leaf.accrued_at,
+    )
+
+
 Level = tuple[int, int]
 """(Price, lots)."""
 
@@ -132,7 +182,20 @@ class Recorder:
         self._insurance = 0
         self._distressed: dict[AccountId, int] = {}
         self._told = NO_ORDERS
+        self._kept: tuple[Event, ...] = ()
+        """What stands of an entry that is about to be undone."""
+        self._retold: tuple[Event, ...] = ()
+        """The same, told already with the entry that is applied: a rebase."""
         self.is_on = True
+
+    @property
+    def is_on(self) -> bool:
+        """Whether somebody wants to know."""
+        return self._is_on
+
+    @is_on.setter
+    def is_on(self, is_on: bool) -> None:
+        self._is_on = self._builder.keeps_ledger = is_on
 
     def note_execution(self, entry: OrderEntry, execution: Execution) -> None:
         """Note an order that was matched, and what it did to others."""
@@ -141,23 +204,9 @@ class Recorder:
         events = self._events
         if execution.replaced is not None:
             self.note_cancelled(execution.replaced, CancelReason.REPLACED)
-        for report, maker in zip(execution.fills, execution.makers, strict=True):
-            events.append(
-                Trade(
-                    entry.market,
-                    report.price,
-                    report.lots,
-                    entry.is_buy,
-                    maker.account,
-                    maker.slot,
-                    maker.order.nonce,
-                    maker.client_id,
-                    entry.account,
-                    entry.slot,
-                    entry.nonce,
-                    entry.client_id,
-                )
-            )
+        fills = self._builder.ledger.take_fills()
+        for report, maker, filled in zip(execution.fills, execution.makers, fills, strict=True):
+            events.append(make_trade(filled, maker.client_id, entry.client_id))
             left = report.maker_remaining
             state = OrderState.PARTIALLY_FILLED if left else OrderState.FILLED
             events.append(make_update(maker, left, state))
@@ -218,18 +267,33 @@ class Recorder:
             if leaf.distressed_at
         }
 
-    def begin_rebase(self, orders: Orders) -> None:
-        """Note what there is: it has been told, unless another recorder has told something else."""
+    def watch(self) -> None:
+        """Note what the entry that comes does, though nobody may want to know: see `keep`."""
+        self._builder.keeps_ledger = True
+
+    def keep(self, updates: Sequence[OrderUpdate]) -> None:
+        """Keep what an entry has done up to the seal that a rebase goes back to: that stands, and
+        is told again when the rest of the entry is undone. `updates`: what it did to orders."""
+        fills, flows = self._take_ledger()
+        self._kept = (*self._retold, *fills, *flows, *updates)
+        if self.is_on:
+            self._events += (*fills, *flows)
+
+    def begin_rebase(self, first: int, orders: Orders) -> None:
+        """Note that what was told from a sequence number on is undone, some apart that is told
+        again, and what orders there are: they have been told, unless another recorder has told
+        something else."""
         if self._told is NO_ORDERS:
             self._told = orders
+        self._retold, self._kept = self._kept, ()
+        if self.is_on:
+            self._events += (Rebased(first), *self._retold)
 
-    def note_rebase(self, first: int, orders: Orders) -> None:
-        """Note that what was told from a sequence number on is undone and `orders` are left.
-        Everything may have changed."""
+    def note_rebase(self, orders: Orders) -> None:
+        """Note what is left. Everything may have changed."""
         told, self._told = self._told, NO_ORDERS
         if not self.is_on:
             return
-        self._events.append(Rebased(first))
         self._builder.accounts.update(self._state.accounts)
         self._builder.markets.update(self._state.markets)
         for resting in (*told.resting, *orders.resting):
@@ -250,16 +314,22 @@ class Recorder:
         before: dict[OrderKey, int],
         after: Sequence[RestingOrder],
         gone: Sequence[RestingOrder],
-    ) -> None:
+    ) -> list[OrderUpdate]:
         """Note orders that were filled where the engine was not asked, or have died there."""
-        for resting in gone:
-            if resting.remaining:
-                self.note_cancelled(resting, CancelReason.STALE)
-            elif self.is_on:
-                self._events.append(make_update(resting, 0, OrderState.FILLED))
-        for resting in after:
-            if self.is_on and before.get(get_key(resting)) != resting.remaining:
-                self._events.append(make_update(resting, resting.remaining, get_state(resting)))
+        updates = [
+            make_update(resting, resting.remaining, OrderState.CANCELLED, CancelReason.STALE.value)
+            if resting.remaining
+            else make_update(resting, 0, OrderState.FILLED)
+            for resting in gone
+        ]
+        updates += [
+            make_update(resting, resting.remaining, get_state(resting))
+            for resting in after
+            if before.get(get_key(resting)) != resting.remaining
+        ]
+        if self.is_on:
+            self._events += updates
+        return updates
 
     def note_protection(self, account: AccountId, underlying: MarketId, is_frozen: bool) -> None:
         """Note that quotes may not be placed any more, or again."""
@@ -271,17 +341,15 @@ class Recorder:
         if self.is_on:
             self._events.append(KeyChange(account))
 
-    def note_liquidation(self, bid: Liquidate) -> None:
-        """Note a take-over."""
-        if self.is_on:
-            self._events.append(Liquidation(bid.account, bid.target, bid.share))
-
     def finish(self, sequence: int, clock: int) -> Step | None:
         """Return the step and start the next one; None when nobody wants to know."""
         builder, engine = self._builder, self._engine
         step = None
         if self.is_on:
             events = self._events
+            # Fills that are left are forced ones, or of somebody else's chunk.
+            fills, flows = self._take_ledger()
+            events += (*fills, *flows)
             if engine.touched:
                 self._collect_books(engine.touched)
             if builder.markets:
@@ -294,10 +362,20 @@ class Recorder:
                 events.append(InsuranceChange(insurance))
             step = Step(sequence, clock, tuple(events))
             events.clear()
+        else:
+            self._take_ledger()
+        builder.keeps_ledger = self.is_on
+        self._retold = ()
         engine.touched.clear()
         builder.markets.clear()
         builder.accounts.clear()
         return step
+
+    def _take_ledger(self) -> tuple[list[Trade], list[CashFlow | Liquidation]]:
+        ledger = self._builder.ledger
+        if not ledger:
+            return [], []
+        return [make_trade(filled) for filled in ledger.take_fills()], ledger.take_flows()
 
     def _collect_books(self, touched: set[Touched]) -> None:
         get_lots = self._engine.get_lots
@@ -319,9 +397,7 @@ class Recorder:
         for market in sorted(markets):
             leaf = self._state.markets.get(market)
             if isinstance(leaf, Series):
-                self._events.append(
-                    MarkChange(market, leaf.mark, leaf.marked_at, leaf.status, leaf.open_interest)
-                )
+                self._events.append(make_mark_change(self._state, market, leaf))
             elif isinstance(leaf, Underlying):
                 halted = leaf.halted_until if leaf.pending_index else 0
                 self._events.append(IndexChange(market, leaf.index, leaf.observed_at, halted))

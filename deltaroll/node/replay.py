@@ -171,11 +171,13 @@ class Replay:
                 self._record()
             entry = read_entry(sequence, encoding)
             self._last_chunk = part.last_chunk if sequence == part.after - 1 else None
+            if self._last_chunk is not None:
+                machine.recorder.watch()
             try:
                 on_applied(Applied(sequence, entry, machine.apply(sequence, entry)))
             except _SealedError:
                 machine.builder.discard()
-                machine.catch_up()
+                machine.recorder.keep(machine.catch_up())
                 machine.finish(sequence)
             if len(machine.steps) >= REPLAY_STEPS:
                 on_steps()

@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -41,6 +41,90 @@ CREATE TABLE IF NOT EXISTS receipts (
     sequence INTEGER PRIMARY KEY, receipt BLOB NOT NULL) STRICT;
 """
 MEMORY = ":memory:"
+NOTE_CUT = "INSERT OR REPLACE INTO meta VALUES ('cut', ?)"
+
+
+def connect(path: Path | str) -> sqlite3.Connection:
+    """Open or create a store's file; StoreError when it is something else."""
+    connection = sqlite3.connect(str(path), isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.executescript(SCHEMA)
+    except sqlite3.DatabaseError as problem:
+        connection.close()
+        raise StoreError(f"store: {path}: {problem}") from problem
+    return connection
+
+
+class Readable:
+    """Yields records as far as SQLite can read them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.after = 0
+        """The record after the last one that could be read."""
+        self.problem: sqlite3.DatabaseError | None = None
+        """Why that is where it ends; None: there are no more."""
+
+    def __iter__(self) -> Iterator[Record]:
+        try:
+            for record in self._connection.execute("SELECT * FROM log ORDER BY sequence"):
+                yield record
+                self.after = record[0] + 1
+        except sqlite3.DatabaseError as problem:
+            self.problem = problem
+
+
+def copy_tables(source: sqlite3.Connection, new: Path, entries: int, cut: Cut) -> None:
+    """Write a new store with all tables of another, of the log only so many entries.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        When something else cannot be read.
+    """
+    target = connect(new)
+    try:
+        target.execute("BEGIN")
+        for table, choice in (
+            ("meta", "LIMIT -1"),
+            ("log", "ORDER BY sequence LIMIT :entries"),
+            ("chunks", "LIMIT -1"),
+            ("batches", "LIMIT -1"),
+            ("rebases", "LIMIT -1"),
+            ("receipts", "WHERE sequence < :entries"),
+        ):
+            rows = source.execute(f"SELECT * FROM {table} {choice}", {"entries": entries})
+            marks = ", ".join("?" * len(rows.description))
+            target.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+        target.execute(NOTE_CUT, (msgspec.json.encode(cut),))
+        target.execute("COMMIT")
+        target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        target.close()
+
+
+def read_domain(path: Path) -> bytes:
+    """Return whose store a file is.
+
+    Raises
+    ------
+    StoreError
+        When it is not there, or no store.
+    """
+    if not path.is_file():
+        raise StoreError(f"store: no file {path}")
+    connection = sqlite3.connect(str(path))
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
+    except sqlite3.DatabaseError as problem:
+        raise StoreError(f"store: {path}: {problem}") from problem
+    finally:
+        connection.close()
+    if row is None:
+        raise StoreError(f"store: {path} names no rollup")
+    return bytes(row[0])
 
 
 class Store:
@@ -51,27 +135,31 @@ class Store:
         self._path = path
         # SQLite forgets what it cannot use of it as soon as it reads.
         self._found_commits = read_commits(Path(f"{path}-wal"))
-        self._connection = sqlite3.connect(str(path), isolation_level=None)
-        try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(SCHEMA)
-        except sqlite3.DatabaseError as problem:
-            self._connection.close()
-            raise StoreError(f"store: {path}: {problem}") from problem
+        self._connection = connect(path)
         self._entries: list[tuple[int, bytes, bytes]] = []
         self._chunks: list[SealedChunk] = []
         self._receipts: dict[int, bytes] = {}
-        row = self._connection.execute("SELECT value FROM meta WHERE key='domain'").fetchone()
-        if row is None:
+        held = self._select("SELECT value FROM meta WHERE key='domain'")
+        if not held:
             self._connection.execute("INSERT INTO meta VALUES ('domain', ?)", (domain,))
-        elif row[0] != domain:
+        elif held[0][0] != domain:
             self._connection.close()
             raise StoreError(f"store: {path} belongs to another rollup")
         self._rewind: tuple[int, int] | None = None
         self.next_sequence: int = 0
         self._chain: bytes = ZERO_HASH
-        self._find_end()
+        # Where the end cannot be read nothing can be added either, before `repair`.
+        with suppress(sqlite3.DatabaseError):
+            self._find_end()
+
+    def _select(self, query: str, *values: object) -> list[Any]:
+        """Return the rows of a short answer; StoreError when the file cannot be read."""
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as problem:
+            raise StoreError(
+                f"store: {self._path}: {problem}: restore it from a backup"
+            ) from problem
 
     def _find_end(self) -> None:
         last = self._connection.execute(
@@ -99,8 +187,7 @@ class Store:
     @property
     def rebases(self) -> int:
         """How often chunks that were sealed have been sequenced again."""
-        (count,) = self._connection.execute("SELECT COUNT(*) FROM rebases").fetchone()
-        return int(count)
+        return int(self._select("SELECT COUNT(*) FROM rebases")[0][0])
 
     def iterate_rebases(self) -> Iterator[tuple[int, bytes]]:
         """Yield the durable entries that undo others, in order."""
@@ -117,10 +204,16 @@ class Store:
         waiting = self._receipts.get(sequence)
         if waiting is not None:
             return waiting
-        row = self._connection.execute(
-            "SELECT receipt FROM receipts WHERE sequence = ?", (sequence,)
-        ).fetchone()
-        return None if row is None else bytes(row[0])
+        rows = self._select("SELECT receipt FROM receipts WHERE sequence = ?", sequence)
+        return bytes(rows[0][0]) if rows else None
+
+    def iterate_receipts(self, first: int, after: int) -> Iterator[bytes]:
+        """Yield the durable receipts of entries from `first` up to, not with, `after`."""
+        rows = self._connection.execute(
+            "SELECT receipt FROM receipts WHERE sequence >= ? AND sequence < ? ORDER BY sequence",
+            (first, after),
+        )
+        return (bytes(receipt) for (receipt,) in rows)
 
     def flush(self) -> None:
         """Make the open group durable, all or nothing.
@@ -169,13 +262,21 @@ class Store:
     def repair(self) -> Cut | None:
         """As `Log.repair`. What is cut is written to a file next to the store first."""
         self._tell_dropped()
+        readable = Readable(self._connection)
         try:
-            records = self._connection.execute("SELECT * FROM log ORDER BY sequence")
-            first = find_damage(self._iterate_readable(records))
+            first = find_damage(readable)
+            if readable.problem is not None:
+                first = readable.after if first is None else first
+                self._validate_end(readable)
+                self._validate_no_rebase(first)
+                self._salvage(first)
+            elif first is not None:
+                self._validate_no_rebase(first)
+                self._cut(first)
         except sqlite3.DatabaseError as problem:
-            raise StoreError(f"store: {self._path}: {problem}: restore a backup") from problem
-        if first is not None:
-            self._cut(first)
+            raise StoreError(
+                f"store: {self._path}: {problem}: restore it from a backup"
+            ) from problem
         row = self._connection.execute("SELECT value FROM meta WHERE key='cut'").fetchone()
         if row is None:
             return None
@@ -199,41 +300,69 @@ class Store:
         tell = log.critical if any(dropped) else log.warning
         tell("log_end_dropped", frames=len(dropped), commits=sum(dropped), aside=aside)
 
-    def _iterate_readable(self, records: Iterator[Record]) -> Iterator[Record]:
-        read = -1
-        try:
-            for record in records:
-                yield record
-                read = record[0]
-        except sqlite3.DatabaseError as problem:
+    def _validate_end(self, readable: "Readable") -> None:
+        """Check that there is something to go on from, and nothing can be read from the other end
+        either."""
+        if readable.after == 0:
             raise StoreError(
-                f"store: {self._path}: the file cannot be read after log entry {read}: {problem}: "
-                "restore it from a backup"
-            ) from problem
+                f"store: {self._path}: no log entry can be read ({readable.problem}): restore it "
+                "from a backup"
+            )
+        with suppress(sqlite3.DatabaseError):
+            (last,) = self._connection.execute(
+                "SELECT sequence FROM log ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
+            raise StoreError(
+                f"store: {self._path}: log entry {readable.after} cannot be read "
+                f"({readable.problem}), and entry {last} after it can: this is no torn end; "
+                "restore the store from a backup"
+            )
+
+    def _validate_no_rebase(self, first: int) -> None:
+        (rebases,) = self._connection.execute(
+            "SELECT COUNT(*) FROM rebases WHERE sequence >= ?", (first,)
+        ).fetchone()
+        if rebases:
+            # The chunks that it took back are gone: what is left would not explain those that are.
+            raise StoreError(
+                f"store: log entry {first} is damaged, and a rebase is among those from there on: "
+                "restore the store from a backup"
+            )
 
     def _cut(self, first: int) -> None:
         """Take the records from `first` on out of the log."""
         select = self._connection.execute
         rows = select("SELECT * FROM log WHERE sequence >= ?", (first,)).fetchall()
         receipts = select("SELECT * FROM receipts WHERE sequence >= ?", (first,)).fetchall()
-        (rebases,) = select("SELECT COUNT(*) FROM rebases WHERE sequence >= ?", (first,)).fetchone()
-        if rebases:
-            # The chunks that it took back are gone: what is left would not explain those that are.
-            raise StoreError(
-                f"store: log entry {first} is damaged, and a rebase is among the {len(rows)} "
-                "records from there on: restore the store from a backup"
-            )
         aside = f"{self._path}.cut-{first}-{time_ns()}"
         self._keep_aside(aside, {"log": rows, "receipts": receipts})
         cut = Cut(first, len(rows), aside)
         with self._transaction("cut"):
             self._connection.execute("DELETE FROM log WHERE sequence >= ?", (first,))
             self._connection.execute("DELETE FROM receipts WHERE sequence >= ?", (first,))
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('cut', ?)", (msgspec.json.encode(cut),)
-            )
+            self._connection.execute(NOTE_CUT, (msgspec.json.encode(cut),))
         self._find_end()
-        log.critical("log_end_cut", first=first, last=rows[-1][0], entries=len(rows), aside=aside)
+        log.critical("log_end_cut", first=first, entries=len(rows), aside=aside)
+
+    def _salvage(self, first: int) -> None:
+        """Take another file with all but the records from `first` on, which cannot be read."""
+        path = Path(self._path)
+        aside = Path(f"{path}.cut-{first}-{time_ns()}")
+        new = Path(f"{path}.salvaged")
+        new.unlink(missing_ok=True)
+        copy_tables(self._connection, new, first, Cut(first, None, str(aside)))
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        wal = Path(f"{path}-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise StoreError(f"store: {path} is in use: stop whoever has it open")
+        # There is a store under this name at any time.
+        os.link(path, aside)
+        new.replace(path)
+        sync_folder(path.parent)
+        self._connection = connect(path)
+        self._find_end()
+        log.critical("log_end_cut", first=first, entries=None, aside=str(aside))
 
     def finish_cut(self, chunks: int) -> None:
         """As `Log.finish_cut`; those that go are kept aside too."""
@@ -288,22 +417,17 @@ class Store:
         there."""
         if sequence == 0:
             return ZERO_HASH
-        row = self._connection.execute(
-            "SELECT chain FROM log WHERE sequence = ?", (sequence - 1,)
-        ).fetchone()
-        return None if row is None else bytes(row[0])
+        rows = self._select("SELECT chain FROM log WHERE sequence = ?", sequence - 1)
+        return bytes(rows[0][0]) if rows else None
 
     def count_chunks(self) -> int:
         """Return how many chunks are durable."""
-        (count,) = self._connection.execute("SELECT COUNT(*) FROM chunks").fetchone()
-        return int(count)
+        return int(self._select("SELECT COUNT(*) FROM chunks")[0][0])
 
     def get_chunk(self, number: int) -> SealedChunk | None:
         """Return a durable chunk, None when there is none of this number."""
-        row = self._connection.execute(
-            "SELECT * FROM chunks WHERE number = ?", (number,)
-        ).fetchone()
-        return None if row is None else SealedChunk(*row)
+        rows = self._select("SELECT * FROM chunks WHERE number = ?", number)
+        return SealedChunk(*rows[0]) if rows else None
 
     def record_batch(self, header_hash: bytes, batch: int, first: int, after: int) -> None:
         """Remember which chunks a batch carries: from `first` up to, not with, `after`."""
@@ -318,10 +442,8 @@ class Store:
 
     def get_next_chunk(self, header_hash: bytes) -> int | None:
         """Return the first chunk after a batch; None when this store did not post that batch."""
-        row = self._connection.execute(
-            "SELECT next_chunk FROM batches WHERE header_hash = ?", (header_hash,)
-        ).fetchone()
-        return None if row is None else int(row[0])
+        rows = self._select("SELECT next_chunk FROM batches WHERE header_hash = ?", header_hash)
+        return int(rows[0][0]) if rows else None
 
     def close(self) -> None:
         """Flush and close."""

@@ -210,6 +210,16 @@ class State:
             elif slots_of is None:
                 markets.add(MarketId(key))
 
+    def get_accounts_before(self) -> "dict[AccountId, Account | None]":
+        """Return the accounts written since the last `begin`, as they were then."""
+        leaves = self.accounts
+        found: dict[AccountId, Account | None] = {}
+        for table, key, before, _ in self._journal[self._marks[-1][0] :]:
+            if table is leaves:
+                assert before is None or isinstance(before, Account)
+                found.setdefault(AccountId(key), before)
+        return found
+
     def get_account_branch(self, index: int) -> list[bytes]:
         """Return the siblings of an account from the bottom up, as of the last root computed."""
         return self._account_tree.get_branch(index)

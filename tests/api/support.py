@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,9 +15,14 @@ from deltaroll.node.api.encoding import Format
 from deltaroll.node.api.limits import Limits
 from deltaroll.node.api.server import ApiServer
 from deltaroll.node.api.sessions import hash_session
+from deltaroll.node.readmodel.database import get_default_url
+from deltaroll.node.readmodel.historian import Historian
+from deltaroll.node.readmodel.projector import Projector
+from deltaroll.node.readmodel.reader import Reader
 from deltaroll.node.receipts import make_receipt_key
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import SequencerThread
+from deltaroll.node.store import MEMORY
 from deltaroll.protocol.eip712 import compute_digest
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.types import AccountId, Order, SlotId, TimeInForce
@@ -34,14 +40,29 @@ NAMES = {TimeInForce.GTC: "gtc", TimeInForce.IOC: "ioc", TimeInForce.FOK: "fok"}
 class Server:
     """A venue with an API."""
 
-    def __init__(self, start: Callable[[Venue], Venue], limits: Limits | None) -> None:
+    def __init__(
+        self, start: Callable[[Venue], Venue], limits: Limits | None, folder: Path | None = None
+    ) -> None:
+        """`folder`: where a log and a history are kept; None: there is no history."""
+        path = MEMORY if folder is None else folder / "log.sqlite"
+        self.projector: Projector | None = None
+        self.reader: Reader | None = None
+        if folder is not None:
+            url = get_default_url(folder / "log.sqlite")
+            spill = folder / "spill"
+            log = folder / "log.sqlite"
+            self.projector = Projector(lambda: Historian(url, DOMAIN, log), spill)
+            self.reader = Reader(url)
+
         def open_sequencer() -> Sequencer:
-            self.venue = start(Venue(Recorder()))
+            listener = None if self.projector is None else self.projector.listen
+            self.venue = start(Venue(Recorder(path), listener=listener))
             self.venue.sequencer.receipt_key = RECEIPT_KEY
             return self.venue.sequencer
 
         self.thread = SequencerThread(open_sequencer)
-        self.api = ApiServer(self.thread, limits=limits)
+        self.api = ApiServer(self.thread, limits=limits, history=self.reader)
+        self.url = f"http://127.0.0.1:{self.api.port}"
 
     def call(self, function: Callable[[Venue], Any]) -> Any:
         """Do something to the venue, as L1 or the oracle would."""
@@ -68,13 +89,18 @@ class Server:
     def close(self) -> None:
         self.api.close()
         self.thread.close()
+        if self.projector is not None and self.reader is not None:
+            self.projector.close()
+            self.reader.close()
 
 
 @contextmanager
 def serve(
-    start: Callable[[Venue], Venue] = Venue.open, limits: Limits | None = None
+    start: Callable[[Venue], Venue] = Venue.open,
+    limits: Limits | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Server]:
-    server = Server(start, limits)
+    server = Server(start, limits, folder)
     try:
         yield server
     finally:

@@ -12,7 +12,7 @@ from deltaroll.node.api.endpoints import ENDPOINTS
 from deltaroll.node.api.messages import SessionFields
 from deltaroll.node.api.sessions import encode_token
 from tests.api.support import ADA, BLAISE, make_session, serve, to_fields
-from tests.node.support import INDEX, OPTIONS, PERP, PRICE, STRANGER, Venue, make_order
+from tests.node.support import INDEX, OPTIONS, OWNERS, PERP, PRICE, STRANGER, Venue, make_order
 
 PATHS = [
     "/v1/status",
@@ -29,13 +29,34 @@ PATHS = [
     f"/v1/accounts/{ADA}",
     f"/v1/accounts/{ADA}/orders",
     f"/v1/accounts/{ADA}/margin",
+    f"/v1/accounts/{ADA}/slots",
+    f"/v1/owners/0x{OWNERS[ADA].address.hex()}/accounts",
     f"/v1/accounts/{ADA}/receipts/{{sequence}}",
     "/v1/distressed",
     "/v1/insurance",
     "/v1/batches?count=2",
+    f"/v1/history/markets/{PERP}/trades?limit=1",
+    f"/v1/history/markets/{PERP}/candles",
+    f"/v1/history/markets/{PERP}/funding",
+    "/v1/history/liquidations",
+    "/v1/history/auctions",
+    "/v1/history/insurance",
+    "/v1/history/batches",
+    "/v1/history/rebases",
+    f"/v1/history/accounts/{ADA}/orders",
+    f"/v1/history/accounts/{ADA}/orders/0/1",
+    f"/v1/history/accounts/{ADA}/fills",
+    f"/v1/history/accounts/{ADA}/cash",
+    f"/v1/history/accounts/{ADA}/funding",
+    f"/v1/history/accounts/{ADA}/transfers",
+    f"/v1/history/accounts/{ADA}/balances",
+    f"/v1/history/accounts/{ADA}/receipts",
 ]
 REFUSED = [
     ("/v1/accounts/2", 401),
+    ("/v1/accounts/2/slots", 401),
+    ("/v1/owners/0x11/accounts", 400),
+    (f"/v1/exits/0x{OWNERS[ADA].address.hex()}", 404),
     (f"/v1/accounts/{ADA}/receipts/0", 404),
     ("/v1/accounts/1/proof", 404),
     ("/v1/markets/77", 404),
@@ -46,13 +67,15 @@ REFUSED = [
     ("/v1/batches?count=0", 400),
     ("/v1/batches?count=1&count=2", 400),
     ("/v1/batches?nothing=1", 400),
+    (f"/v1/history/accounts/{BLAISE}/fills", 401),
+    (f"/v1/history/markets/{PERP}/trades?limit=0", 400),
     ("/v1/nowhere", 404),
 ]
 
 
 @pytest.fixture(scope="module")
-def server():
-    with serve(Venue.open_options) as found:
+def server(tmp_path_factory):
+    with serve(Venue.open_options, folder=tmp_path_factory.mktemp("venue")) as found:
         yield found
 
 
@@ -100,6 +123,7 @@ def test_openapi__every_answer__is_as_described(server):
     status, document = fetch(server, "/v1/openapi.json")
     assert status == 200
     assert document == json.loads(json.dumps(make_openapi()))
+    assert server.projector.wait(receipt + 1, 10)
     for path in PATHS:
         found = path.format(sequence=receipt)
         status, body = fetch(server, found, token=get_token())

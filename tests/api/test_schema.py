@@ -29,8 +29,9 @@ EXAMPLES = 8
 
 
 @pytest.fixture(scope="module")
-def schema():
-    with serve(Venue.open_options, Limits(address=Rate(1e9, 1e9))) as server:
+def schema(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("venue")
+    with serve(Venue.open_options, Limits(address=Rate(1e9, 1e9)), folder) as server:
         loaded = schemathesis.openapi.from_dict(make_openapi())
         loaded.config.update(base_url=f"http://127.0.0.1:{server.api.port}")
         yield loaded

@@ -6,7 +6,7 @@ the store, and serves until its standard input ends. L1 and the oracle are a thr
 
 import random
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -74,7 +74,6 @@ def main() -> None:
         return sequencer
 
     thread = SequencerThread(open_sequencer)
-    api = ApiServer(thread, limits=UNLIMITED)
     stopped = Event()
 
     def live() -> None:
@@ -84,14 +83,16 @@ def main() -> None:
             while not stopped.wait(TICK_SECONDS):
                 thread.call(lambda _: tick(venues[0], dice))
 
-    living = Thread(target=live)
-    living.start()
-    print(msgspec.json.encode(Ready(api.port, *found[0])).decode(), flush=True)
-    sys.stdin.read()
-    stopped.set()
-    living.join()
-    api.close()
-    thread.close()
+    # Whoever has started this may be gone before it is told anything.
+    with closing(thread), closing(ApiServer(thread, limits=UNLIMITED)) as api:
+        living = Thread(target=live)
+        living.start()
+        try:
+            print(msgspec.json.encode(Ready(api.port, *found[0])).decode(), flush=True)
+            sys.stdin.read()
+        finally:
+            stopped.set()
+            living.join()
 
 
 if __name__ == "__main__":

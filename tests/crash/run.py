@@ -11,6 +11,7 @@ it opens its store, commits, or writes a snapshot. Then another process takes th
 """
 
 import argparse
+import logging
 import random
 import resource
 import subprocess
@@ -329,6 +330,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    # A frame that is torn by a kill is no news.
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
     started = time.monotonic()
     with TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), arguments.seed)

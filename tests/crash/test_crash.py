@@ -2,7 +2,7 @@
 
 from tests.crash.run import Campaign
 
-KILLS = 4
+KILLS = 3
 FULL = 700_000
 """Bytes: some hundred orders after the start."""
 

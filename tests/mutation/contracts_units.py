@@ -26,10 +26,9 @@ FILES = tuple(
     TESTS / f"test_{name}.py"
     for name in (
         *("black76_differential", "codec", "configure", "eip712", "expiry", "fill", "force_close"),
-        *("forced", "overweight"),
-        *("funding", "leaf", "liquidation", "listing", "margin", "money", "observe", "realise"),
-        *("risk_differential", "signatures", "surface", "transition_forgeries", "tree"),
-        *("vectors", "witness"),
+        *("forced", "funding", "leaf", "liquidation", "listing", "margin", "mark", "messages"),
+        *("money", "observe", "overweight", "realise", "risk_differential", "signatures"),
+        *("surface", "transition", "transition_forgeries", "tree", "vectors", "witness"),
     )
 )
 """Tests that call contracts, without those of random chunks: such chunks are recorded."""

@@ -101,9 +101,10 @@ def compile_entry(
 
 
 def find_reached(trees: Mapping[str, Any], roots: Collection[str]) -> set[str]:
-    """Return the functions that the contracts can come to, as `File.function`.
+    """Return the functions that a call of the contracts can come to, as `File.function`.
 
-    The others serve tests and tools; nothing that is deployed has them.
+    The others serve tests and tools, and nothing that is deployed has them; or they run once, when
+    a contract is deployed, which no call does.
     """
     functions: dict[int, tuple[str, Any]] = {}
     pending = []
@@ -112,7 +113,8 @@ def find_reached(trees: Mapping[str, Any], roots: Collection[str]) -> set[str]:
         for node in schemata.iterate(tree):
             if node["nodeType"] == "FunctionDefinition":
                 functions[node["id"]] = f"{name}.{node['name'] or node['kind']}", node
-                if source in roots:
+                is_called = node["visibility"] in ("external", "public")
+                if source in roots and is_called and node["kind"] != "constructor":
                     pending.append(node["id"])
     reached: set[int] = set(pending)
     while pending:
@@ -136,7 +138,7 @@ class Program:
     mutated: list[str]
     """Names of the sources that mutants are made of."""
     mutants: list[Mutant]
-    """Those that a deployed contract comes to."""
+    """Those that a call of a deployed contract comes to."""
     folder: Path
     """Where what is compiled is kept."""
 

@@ -9,7 +9,7 @@ from pyrevm import EVM
 
 from tests.mutation import schemata
 from tests.mutation.schemata import COVER, MARK, Mutant
-from tests.mutation.schemata_build import run_compiler
+from tests.mutation.schemata_build import find_reached, run_compiler
 from tests.protocol.evm import CALLER
 from tools.compile import ROOT, Project
 
@@ -101,3 +101,24 @@ def test_rewrite__some_mutants_wanted__those_and_no_others() -> None:
         for word in WORDS:
             expected = {call(word, number), call(word, mutant.number if is_there else 0)}
             assert call(word, mutant.number, wanted) in expected, mutant.key
+
+
+DEPLOYED = """
+contract Sample {
+    constructor() { _check(); }
+    fallback() external { _use(); }
+    function _check() private {}
+    function _use() private { help(); }
+    function _leave() private { rest(); }
+}
+function help() {}
+function rest() {}
+"""
+
+
+def test_find_reached__contract__what_its_calls_come_to() -> None:
+    """A constructor has run before any mutant is on."""
+    settings = {"outputSelection": {"*": {"": ["ast"]}}}
+    parsed = run_compiler(Project(ROOT), {SOURCE: DEPLOYED}, settings)
+    trees = {SOURCE: parsed["sources"][SOURCE]["ast"]}
+    assert find_reached(trees, {SOURCE}) == {"Sample.fallback", "Sample._use", "Sample.help"}

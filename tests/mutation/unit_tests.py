@@ -58,6 +58,8 @@ OTHER_TESTS = {
     "witness": ("signatures",),
 }
 """Whose tests a module's mutants meet, besides those in the file of its own name."""
+FOR_ALL = ("vectors",)
+"""Whose tests all mutants meet."""
 Mark = tuple[str, int]
 """What a test leaves: a line of Python that it executes, or a mutant of Solidity that it meets."""
 Traced = list[tuple[str, float, frozenset[Mark]]]
@@ -118,7 +120,7 @@ class PythonProbe:
 
     def files_of(self, mutant: Mutant) -> Iterable[Path]:
         """Return the files of tests of a mutant's module."""
-        names = (mutant.module, *OTHER_TESTS.get(mutant.module, ()))
+        names = (mutant.module, *OTHER_TESTS.get(mutant.module, ()), *FOR_ALL)
         paths = (TESTS / f"test_{name}.py" for name in names)
         return [path for path in paths if path.is_file()]
 

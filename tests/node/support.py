@@ -8,6 +8,7 @@ from typing import Any
 from deltaroll.engine.matching import Execution
 from deltaroll.node.admission import Receipt, RejectedError
 from deltaroll.node.builder import OpenChunk
+from deltaroll.node.events import Listener
 from deltaroll.node.log import Log
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.snapshots import Snapshots
@@ -215,9 +216,10 @@ class Venue:
         store: Log | None = None,
         domain: bytes = DOMAIN,
         snapshots: Snapshots | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.store = Recorder() if store is None else store
-        self.sequencer = Sequencer(self.store, domain, snapshots=snapshots)
+        self.sequencer = Sequencer(self.store, domain, listener=listener, snapshots=snapshots)
         if isinstance(self.store, Recorder):
             self.store.state = self.sequencer.state
         self.domain = domain

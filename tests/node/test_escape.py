@@ -1,10 +1,6 @@
 """Leaving: what a follower makes of the closing, and the arguments of every call."""
 
-from dataclasses import replace
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from deltaroll.l1.commitments import to_header_tuple
 from deltaroll.l1.gateway import ContradictionError
@@ -37,37 +33,13 @@ from deltaroll.node.follower import Follower, compute_closing
 from deltaroll.protocol.constants import MAX_CHUNK_GAS, MAX_CHUNK_WITNESS
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import encode_globals
-from deltaroll.protocol.state import (
-    State,
-    compute_state_root,
-    process_exit,
-    reset_meter,
-    set_account,
-    set_market,
-    set_slot,
-)
-from deltaroll.protocol.types import (
-    AccountId,
-    Exit,
-    MarketId,
-    MessageKind,
-    SeriesStatus,
-    Slot,
-    SlotId,
-)
+from deltaroll.protocol.types import AccountId, MessageKind, SeriesStatus
 from scripts.follow import show
-from tests.contracts.escape_rig import (
-    UNDERLYING,
-    Holding,
-    Market,
-    make_account,
-    make_series,
-    make_state,
-)
+from tests.contracts.escape_rig import Holding, Market, make_state
 from tests.node.l1 import FREEZE_DELAY, ORACLE_DELAY, PROPOSER_DELAY, WINDOW, FakeL1, follow
 from tests.node.support import CASH, OWNERS, encode_deposit
 from tests.node.test_follower import ADA, BLAISE, deposit, post
-from tests.protocol.scenes import create_scene, order
+from tests.protocol.scenes import create_scene
 
 OWNER, OTHER = "0x" + "11" * 20, "0x" + "22" * 20
 ROOT = b"\x07" * 32
@@ -359,47 +331,6 @@ def test_split_accounts__disjoint_holdings__each_group_fits_one_transaction():
 
 def test_split_accounts__none__no_group():
     assert split_accounts(make_state({}), []) == []
-
-
-# The state of an earlier batch
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 11), max_size=4), min_size=1, max_size=6))
-def test_copy_before__groups_of_changes__is_the_state_as_it_was(groups: list[list[int]]):
-    state = make_state({1: Holding(OWNER, 5), 2: Holding(OTHER, 6)}, {100: Market(mark=7)})
-    roots = [compute_state_root(state)]
-    sizes = [(len(state.accounts), len(state.exits))]
-    for number, changes in enumerate(groups):
-        state.begin()
-        reset_meter(state)
-        for change in changes:
-            _change(state, change, number)
-        roots.append(compute_state_root(state))
-        sizes.append((len(state.accounts), len(state.exits)))
-    for back in range(len(groups) + 1):
-        copy = state.copy_before(back)
-        assert compute_state_root(copy) == roots[-1 - back]
-        assert (len(copy.accounts), len(copy.exits)) == sizes[-1 - back]
-        # It is on its own.
-        set_account(copy, AccountId(1), make_account(Holding(OTHER, 99)))
-        assert compute_state_root(state) == roots[-1]
-
-
-def _change(state: State, change: int, number: int) -> None:
-    if change < 3:
-        set_account(state, AccountId(change), make_account(Holding(OWNER, number)))
-    elif change < 5:
-        set_account(state, AccountId(100 + number), make_account(Holding(OTHER, change)))
-    elif change < 7:
-        set_market(state, MarketId(95 + change), make_series(Market(mark=number)))
-    elif change < 9:
-        slot = Slot(order(UNDERLYING, True, number + 1), change)
-        set_slot(state, AccountId(1), SlotId(change), slot)
-    elif change < 11:
-        process_exit(state, Exit(0, make_account(Holding(OWNER, 0)).owner, number + 1))
-    else:
-        state.globals = replace(state.globals, insurance=number)
 
 
 def test_show__frozen__says_how_far_the_closing_is(l1: FakeL1, capsys: pytest.CaptureFixture[str]):

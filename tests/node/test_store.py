@@ -240,7 +240,7 @@ def test_repair__damaged_end__is_cut_loudly_and_kept_aside(filled, damage, first
 def test_repair__end_with_a_rebase__is_refused(filled):
     execute(filled, "INSERT INTO rebases VALUES (4)")
     execute(filled, "UPDATE log SET entry = x'00' WHERE sequence = 4")
-    with pytest.raises(StoreError, match="log entry 4 is damaged, and a rebase is among"):
+    with pytest.raises(StoreError, match="log entry 4 is damaged, and a rebase is among those"):
         Store(filled, DOMAIN).repair()
 
 
@@ -330,3 +330,53 @@ def test_vacuum_into__while_the_store_is_written__copy_is_whole(path, new_path):
     assert backup.repair() is None
     assert [sequence for sequence, _ in backup.iterate_entries()] == list(range(100))
     assert backup._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+PAGE_BYTES = 4_096
+
+
+def test_repair__any_page_unreadable__end_is_cut_or_it_does_not_start(path, new_path):
+    """A page of zeros: of the log's end, of its middle, of something else."""
+    store = Store(path, DOMAIN)
+    for number in range(400):
+        store.append(b"entry %d" % number + bytes(90))
+    store.flush()
+    for number in range(6):
+        store.seal(make_chunk(number))
+        store.keep_receipt(number, b"receipt %d" % number)
+    store.close()
+    whole = path.read_bytes()
+    lengths: list[int] = []
+    refusals: list[str] = []
+    for page in range(len(whole) // PAGE_BYTES):
+        damaged = new_path()
+        start = page * PAGE_BYTES
+        damaged.write_bytes(whole[:start] + bytes(PAGE_BYTES) + whole[start + PAGE_BYTES :])
+        try:
+            store = Store(damaged, DOMAIN)
+            with structlog.testing.capture_logs() as logs:
+                cut = store.repair()
+        except StoreError as problem:
+            refusals.append(str(problem))
+            continue
+        entries = list(store.iterate_entries())
+        assert entries == [(one, b"entry %d" % one + bytes(90)) for one in range(len(entries))]
+        assert store.next_sequence == len(entries)
+        lengths.append(len(entries))
+        if len(entries) == 400:
+            assert cut is None
+            continue
+        assert (cut.first, cut.entries) == (len(entries), None)
+        assert [one["event"] for one in logs] == ["log_end_cut"]
+        assert Path(cut.aside).read_bytes()[start : start + PAGE_BYTES] == bytes(PAGE_BYTES)
+        store.append(b"new")
+        store.close()
+        again = Store(damaged, DOMAIN)
+        assert again.next_sequence == len(entries) + 1
+        assert again.get_chunk(5) == make_chunk(5)
+        assert again.get_receipt(5) == b"receipt 5"
+        assert again._connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert len([one for one in lengths if 300 < one < 400]) == 1, "the last page of the log"
+    middle = [one for one in refusals if "and entry 399 after it can: this is no torn end" in one]
+    assert len(middle) > 5
+    assert all(one.startswith("store: ") for one in refusals)

@@ -384,6 +384,16 @@ def test_decode_end__table_entry_without_use__non_canonical(
     assert decode_solidity(data)[0] == expected
 
 
+@pytest.mark.parametrize("value", [-1, -10, 1 << 63, 10**19])
+def test_encode_decimal__beyond_its_width__is_an_error_and_writes_nothing(value: int) -> None:
+    """Without its zeros 10^19 would fit, and nobody could read it."""
+    writer = header()
+    before = len(writer)
+    with pytest.raises(ValueError, match=f"^{value} does not fit 63 bits$"):
+        encode_decimal(writer, value, 63)
+    assert len(writer) == before
+
+
 def test_decode_account__empty_table__bad_index() -> None:
     writer = BitWriter()
     encode_bits(writer, 0, 40)

@@ -22,7 +22,13 @@ from deltaroll.protocol.expiry import compute_boundary
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.fill import compute_data_fee, compute_fee, compute_fees
 from deltaroll.protocol.listing import create_expiry, create_series
-from deltaroll.protocol.state import State, compute_state_root, set_account, set_market
+from deltaroll.protocol.state import (
+    State,
+    compute_state_root,
+    set_account,
+    set_market,
+    set_slot,
+)
 from deltaroll.protocol.types import (
     AccountId,
     Fill,
@@ -31,7 +37,9 @@ from deltaroll.protocol.types import (
     Series,
     SeriesKind,
     SeriesStatus,
+    Slot,
     SlotId,
+    TimeInForce,
     Timestamp,
     Underlying,
 )
@@ -251,6 +259,23 @@ def test_process_fill__price_around_the_mark__is_held_to_the_band(
     market: MarketId, price: int, fault: Fault
 ):
     assert run_both(build(), make_fill(market, price, 1))[0] == fault
+
+
+@pytest.mark.parametrize("time_in_force", list(TimeInForce))
+@pytest.mark.parametrize("whose", [MAKER, TAKER])
+def test_process_fill__order_of_an_earlier_transaction__only_a_resting_one_goes_on(
+    time_in_force: TimeInForce, whose: AccountId
+):
+    """Who takes at once takes now: what such an order has left is dead after it."""
+    state = build()
+    fill = make_fill(PERP, INDEX, 1)
+    for account, is_buy in ((MAKER, True), (TAKER, False)):
+        kind = time_in_force if account == whose else TimeInForce.GTC
+        resting = make_order(PERP, is_buy, INDEX, 5, time_in_force=kind)
+        set_slot(state, account, SlotId(0), Slot(resting, 1))
+    fault = Fault.NONE if time_in_force == TimeInForce.GTC else Fault.TIME_IN_FORCE
+    later = replace(fill, maker_order=None, taker_order=None)
+    assert run_both(state, later)[0] == fault
 
 
 @pytest.mark.parametrize("whose", ["maker_order", "taker_order"])

@@ -60,6 +60,8 @@ from tests.protocol.money import (
     owner_of,
     run_both,
 )
+from tests.protocol.test_fill import CALL, build, leaves
+from tests.protocol.test_fill import PERP as FILLED
 
 seeds = st.integers(0, (1 << 40) - 1)
 money = st.integers(0, 10**18)
@@ -441,6 +443,22 @@ def test_process_distress__around_maintenance__starts_and_ends_the_auction(
     assert bool(state.accounts[LONG].distressed_at) == after
 
 
+def test_process_distress__option_between_perpetuals__funding_of_both_has_accrued():
+    """Prices and positions are those of the fills; each perpetual's clock says what it has paid."""
+    state = build()
+    series, _ = leaves(state, FILLED)
+    behind = MarketId(CALL + 10)
+    for market in (FILLED, behind):
+        set_market(state, market, replace(series, accrued_at=START, open_interest=1))
+    held = (Position(market, 1, 0) for market in (FILLED, CALL, behind))
+    set_account(state, LONG, make_account(owner_of(LONG), -(10**9), *held))
+    compute_state_root(state)
+    assert run_both(state, Distress(LONG))[0] == Fault.NONE
+    clock = state.globals.clock
+    assert state.accounts[LONG].distressed_at == clock
+    assert [leaves(state, market)[0].accrued_at for market in (FILLED, behind)] == [clock, clock]
+
+
 def test_process_distress__recovered_and_down_again__auction_begins_anew():
     """A rate that has risen in an earlier auction is not kept for the next."""
     state = build_trouble(Trouble(equity=999_999, elapsed=3_600))
@@ -493,6 +511,39 @@ def test_process_socialise__bankrupt_short__longs_pay():
     assert carries(state)[1] == 0
     assert long - equity_of(state, LONG) == carries(state)[0] * 10**7 >= hole
     assert equity_of(state, SHORT) == 0
+
+
+@pytest.mark.parametrize(
+    ("hole", "charged"),
+    [
+        (1, [1, 0, 0]),
+        (3, [1, 1, 1]),
+        # Two thirds more than one are two, and then nothing is left for the last.
+        (4, [2, 2, 0]),
+        (5, [2, 2, 1]),
+    ],
+)
+def test_process_socialise__three_equal_series__each_part_is_rounded_up_and_the_last_pays_the_rest(
+    hole: int, charged: list[int]
+):
+    state = build_trouble(Trouble(equity=900_000, insurance=0))
+    markets = [PERP, OTHER, MarketId(102)]
+    series = state.markets[PERP]
+    assert isinstance(series, Series)
+    for market in markets:
+        set_market(state, market, replace(series, open_interest=1))
+    for account, size in ((LONG, 1), (SHORT, -1)):
+        held = (Position(market, size, 0) for market in markets)
+        set_account(state, account, make_account(owner_of(account), 10**15, *held))
+    cash = state.accounts[LONG].cash - equity_of(state, LONG) - hole
+    set_account(state, LONG, replace(state.accounts[LONG], cash=cash))
+    compute_state_root(state)
+    total = compute_total(state)
+    assert run_both(state, Socialise(LONG))[0] == Fault.NONE
+    leaves = [state.markets[market] for market in markets]
+    assert [-leaf.carry_short for leaf in leaves if isinstance(leaf, Series)] == charged
+    assert equity_of(state, LONG) == 0
+    assert compute_total(state) == total
 
 
 @pytest.mark.parametrize("name", ["carry_long", "carry_short"])
@@ -621,6 +672,24 @@ def test_process_liquidate__closed_by_force_and_taken_over_by_a_friend__never_pa
     assert equity_of(state, FUND) >= fund
     assert state.accounts[FUND].positions == ()
     assert state.accounts[FUND].distressed_at == 0
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (-3, 5), (7, -2)])
+def test_process_liquidate__fund_holds_two_series__pays_both_penalties_and_no_more(
+    sizes: tuple[int, int],
+):
+    state = build_trouble(Trouble(equity=5 * PPM))
+    positions = [
+        Position(market, size, 0) for market, size in zip((PERP, OTHER), sizes, strict=True)
+    ]
+    begun = Timestamp(state.globals.clock - AUCTION_SECONDS)
+    set_account(state, FUND, make_account(owner_of(0), 0, *positions, distressed_at=begun))
+    compute_state_root(state)
+    rich = equity_of(state, RICH)
+    assert run_both(state, Liquidate(RICH, FUND, PPM, 0, 1))[0] == Fault.NONE
+    penalties = sum(abs(size) * PRICE * PENALTY // PPM for size in sizes)
+    assert equity_of(state, RICH) - rich == penalties
+    assert state.accounts[FUND].positions == ()
 
 
 def test_process_liquidate__fund_without_positions__solvent():

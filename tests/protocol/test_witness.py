@@ -11,7 +11,14 @@ from eth_abi import encode
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deltaroll.protocol.constants import SLOT_DEPTH, TWAP_DAYS
+from deltaroll.protocol.constants import (
+    MAX_CHUNK_GAS,
+    MAX_CHUNK_WITNESS,
+    MAX_MESSAGE_GAS,
+    MAX_MESSAGE_WITNESS,
+    SLOT_DEPTH,
+    TWAP_DAYS,
+)
 from deltaroll.protocol.fault import Fault, TransitionFault
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import GLOBALS_BYTES, encode_account, encode_market, encode_slot
@@ -28,6 +35,7 @@ from deltaroll.protocol.state import (
     get_slot,
     get_slot_root,
     get_underlying,
+    limit_message,
     process_exit,
     reset_meter,
     set_account,
@@ -389,6 +397,21 @@ def test_compute_state_root__any_operations__as_on_the_whole_state(
     weight = done.after.meter
     counts = (len(weight.accounts), len(weight.markets), weight.exits, weight.messages)
     assert meter[:6] == (weight.gas, weight.witness, *counts)
+
+
+@pytest.mark.parametrize("gas", [0, MAX_CHUNK_GAS - MAX_MESSAGE_GAS, MAX_CHUNK_GAS])
+@pytest.mark.parametrize("size", [0, MAX_CHUNK_WITNESS - MAX_MESSAGE_WITNESS, MAX_CHUNK_WITNESS])
+@pytest.mark.parametrize("more", [0, 1])
+def test_limit_message__weight_so_far__same_in_both_twins(gas: int, size: int, more: int) -> None:
+    for weight in ((gas + more, size), (gas, size + more)):
+        state = State()
+        meter = state.meter
+        meter.gas, meter.witness = weight
+        has_room = limit_message(state)
+        found, found_meter = harness().call("limit", *weight)
+        assert found == has_room
+        assert found_meter[:2] == weight
+        assert found_meter[6:8] == (meter.max_gas, meter.max_witness)
 
 
 @pytest.mark.parametrize("cash", [(1 << 127) - 2, (1 << 127) - 1, 1 << 127])

@@ -19,6 +19,8 @@ from eth_account.messages import encode_typed_data
 
 from deltaroll.config import Settings
 from deltaroll.node.follower import ViewPolicy
+from deltaroll.node.readmodel.database import get_default_url
+from deltaroll.node.readmodel.reader import FLOWS, Reader, Span, read_batches, read_page
 from deltaroll.node.server import HOST, LineServer, SequencerThread
 from deltaroll.protocol.hashing import keccak
 from deltaroll.protocol.leaf import hash_leaf
@@ -137,6 +139,7 @@ def run_sequence(
         api_port=api_port,
         host=HOST,
         receipt_key=path.parent / "receipt.key",
+        history_url=None,
         depth=0,
         urls=(),
         max_fee=None,
@@ -269,6 +272,16 @@ def test_sequence__api__serves_orders_proofs_and_batches(
             assert fetch(port, "/v1/accounts/77/proof")["leaf"] == "0x"
 
     run_sequence(sequence, monkeypatch, gateway, path, watch, port=None, api_port=0)
+    reader = Reader(get_default_url(path))
+    written = reader.answer(lambda connection: read_page(connection, FLOWS, Span(2)))
+    assert [(row.account, row.kind, row.amount) for row in written.rows] == [
+        (2, "transfer", "5"),
+        (1, "transfer", "-5"),
+    ]
+    batches = reader.answer(lambda connection: read_batches(connection, Span(9)))
+    assert [batch.index for batch in batches.rows] == list(range(len(batches.rows)))[::-1]
+    assert len(batches.rows) >= 2
+    reader.close()
     assert (path.parent / "receipt.key").stat().st_mode & 0o777 == 0o600
 
 
@@ -324,6 +337,7 @@ def test_sequence__server_with_once__is_an_error_before_anything(sequence, port,
             api_port=api_port,
             host=HOST,
             receipt_key=None,
+            history_url=None,
             depth=0,
             urls=(),
             max_fee=None,

@@ -32,6 +32,7 @@ import {
     getSeries,
     getSlot,
     getUnderlying,
+    limitMessage,
     processExit,
     resetMeter,
     rollback,
@@ -121,6 +122,20 @@ contract WitnessHarness is IMessageQueue {
     /// @notice Reverts unless a witness' messages are those of the queue.
     function checkMessages(bytes calldata witness) external view {
         validateMessages(decodeWitness(witness), this);
+    }
+
+    /// @notice Whether a chunk of some weight has room for a message, and the weight with its limits.
+    function limit(uint256 gasUnits, uint256 size)
+        external
+        pure
+        returns (bool hasRoom, Meter memory)
+    {
+        State memory state;
+        resetMeter(state);
+        state.meter.gas = gasUnits;
+        state.meter.witness = size;
+        hasRoom = limitMessage(state);
+        return (hasRoom, state.meter);
     }
 
     /// @notice What each operation comes to, then the new state root and the weight.

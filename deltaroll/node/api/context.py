@@ -8,6 +8,7 @@ from deltaroll.node.api.hub import Hub
 from deltaroll.node.api.limits import Buckets, Limits
 from deltaroll.node.api.service import Service
 from deltaroll.node.metrics import ApiMetrics
+from deltaroll.node.readmodel.reader import Reader
 
 
 class ProofSource(Protocol):
@@ -15,6 +16,9 @@ class ProofSource(Protocol):
 
     def prove_account(self, account: int) -> object:
         """Return an account's leaf with its proof; RejectedError when there is none."""
+
+    def find_exits(self, recipient: bytes) -> object:
+        """Return the newest exits of a recipient; RejectedError when L1 has not been read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +44,4 @@ class Context:
     metrics: ApiMetrics
     proofs: ProofSource | None = None
     delegation: Delegation | None = None
+    history: Reader | None = None

@@ -37,10 +37,13 @@ class PublicTrade(msgspec.Struct, frozen=True, gc=False):
     clock: int
 
 
-class TradesData(msgspec.Struct, frozen=True):
+class TradesData(msgspec.Struct, frozen=True, omit_defaults=True):
     """Trades, oldest first; a snapshot has the latest ones."""
 
     trades: tuple[PublicTrade, ...]
+    undone_from: int | None = None
+    """L1 has undone the trades from this sequence number on that were told before: those that hold
+    are told again, under new numbers."""
 
 
 class IndexData(msgspec.Struct, frozen=True, gc=False):
@@ -105,6 +108,8 @@ class Fill(msgspec.Struct, frozen=True, tag="fill", gc=False):
     price: int
     lots: int
     is_maker: bool
+    fee: Amount
+    """Paid, with the fee for data; a rebate is below 0."""
 
 
 AccountEvent = OrderUpdate | Fill | AccountData | Protection | Rebased
@@ -203,6 +208,45 @@ ChannelData = (
     | InsuranceData
     | BatchesData
 )
+
+
+class SlotData(msgspec.Struct, frozen=True, gc=False):
+    """An order slot that has been used."""
+
+    slot: int
+    nonce: int
+    """The highest accepted in it: a new order's is higher."""
+    filled_nonce: int
+    """Of the last order that traded in it; 0: none has."""
+    filled: int
+    """Lots that it has traded."""
+
+
+class OwnedAccounts(msgspec.Struct, frozen=True):
+    """The accounts of an owner."""
+
+    accounts: tuple[int, ...]
+
+
+class ExitProof(msgspec.Struct, frozen=True):
+    """What `Bridge.claimExit` takes besides the exit."""
+
+    header: tuple[Any, ...]
+    """Of the newest settled batch: the fields of `IRollupInbox.Header`, in order. Numbers that may
+    not fit 53 bits are text."""
+    globals: str
+    sibling_map: int
+    siblings: list[str]
+
+
+class ExitData(msgspec.Struct, frozen=True):
+    """A withdrawal on its way to L1."""
+
+    index: int
+    recipient: str
+    amount: Amount
+    proof: ExitProof | None
+    """None: it has not settled."""
 
 
 class MarketInfo(msgspec.Struct, frozen=True):

@@ -20,7 +20,8 @@ from deltaroll.node.api.data import (
     TradesData,
 )
 from deltaroll.node.api.encoding import Format
-from deltaroll.node.api.endpoints import ENDPOINTS, Endpoint
+from deltaroll.node.api.endpoint import Endpoint
+from deltaroll.node.api.endpoints import ENDPOINTS
 from deltaroll.node.api.messages import (
     Accepted,
     Answer,

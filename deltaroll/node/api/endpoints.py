@@ -1,28 +1,30 @@
 """REST: one table of what can be asked. Routes and the OpenAPI document both come from it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from typing import Annotated, Any
 
 import msgspec
 
-from deltaroll.node.api.bridge import Call
-from deltaroll.node.api.context import Context
 from deltaroll.node.api.data import (
     AccountProof,
     AccountSnapshot,
     BatchesData,
     BookData,
+    ExitData,
     IndexData,
     InsuranceData,
     MarketInfo,
     OpenOrder,
+    OwnedAccounts,
+    SlotData,
     Ticker,
     TradesData,
     VenueStatus,
 )
-from deltaroll.node.api.errors import UnauthorisedError, UnknownError
+from deltaroll.node.api.endpoint import Asked, Endpoint
+from deltaroll.node.api.errors import UnknownError
+from deltaroll.node.api.history import HISTORY_ENDPOINTS
 from deltaroll.node.api.messages import (
     Accepted,
     Account,
@@ -37,14 +39,15 @@ from deltaroll.node.api.messages import (
     ProtectFields,
     ReceiptBody,
     ResumeFields,
-    SessionFields,
     Submission,
 )
 from deltaroll.node.api.service import (
     collect_orders,
     compute_account_snapshot,
     compute_ticker,
+    find_owned,
     iterate_distressed,
+    iterate_slots,
     to_receipt_body,
 )
 from deltaroll.node.queries import (
@@ -54,16 +57,13 @@ from deltaroll.node.queries import (
     compute_margin_answer,
     to_plain,
 )
+from deltaroll.node.requests import HexAddress
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.protocol.types import AccountId, MarketId, Series, Underlying
 
 Levels = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=50)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-
-
-class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing to say."""
 
 
 class MarketParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +98,18 @@ class ReceiptParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sequence: Sequence
 
 
+class OwnerParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose accounts."""
+
+    owner: HexAddress
+
+
+class RecipientParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose exits."""
+
+    recipient: HexAddress
+
+
 class BatchesParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many, newest first."""
 
@@ -108,62 +120,6 @@ class UnderlyingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of which underlying; all by default."""
 
     underlying: Market | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request."""
-
-    context: Context
-    params: Any
-    body: Any
-    session: SessionFields | None
-    address: str
-    """Of the client."""
-
-    @property
-    def sessions(self) -> dict[int, SessionFields]:
-        """The session as the service wants it."""
-        return {} if self.session is None else {self.session.account: self.session}
-
-    async def call(self, function: Callable[[Sequencer], Any]) -> Any:
-        """Have something done on the sequencer's thread. What is not posted changes nothing."""
-        call = Call(function, asyncio.get_running_loop(), self.body is None)
-        self.context.bridge.submit(call, self.address)
-        return await call.future
-
-    async def call_private(self, account: int, function: Callable[[Sequencer], Any]) -> Any:
-        """The same, for who has shown a right to see an account."""
-        if self.session is None:
-            raise UnauthorisedError("authorization: a session is needed")
-        service = self.context.service
-
-        def run(sequencer: Sequencer) -> Any:
-            service.authorise(sequencer, account, self.sessions)
-            return function(sequencer)
-
-        return await self.call(run)
-
-
-Handler = Callable[[Asked], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One thing that can be asked."""
-
-    method: str
-    path: str
-    summary: str
-    handler: Handler
-    answer: Any
-    """Type of what comes back."""
-    params: type[msgspec.Struct] = NoParams
-    body: Any = None
-    """Type of what is posted."""
-    is_private: bool = False
-    cost: float = 1.0
-    """Tokens of the client's address; of a batch, for each item."""
 
 
 async def get_status(asked: Asked) -> VenueStatus:
@@ -319,6 +275,27 @@ async def get_proof(asked: Asked) -> Any:
     if proofs is None:
         raise UnknownError("proof: this node follows no L1")
     return await asyncio.to_thread(proofs.prove_account, asked.params.account)
+
+
+async def get_slots(asked: Asked) -> Any:
+    """Return an account's order slots."""
+    account = AccountId(asked.params.account)
+    return await asked.call_private(account, lambda sequencer: iterate_slots(sequencer, account))
+
+
+async def get_owned(asked: Asked) -> Any:
+    """Return an owner's accounts."""
+    owner = bytes.fromhex(asked.params.owner[2:])
+    return await asked.call(lambda sequencer: find_owned(sequencer, owner))
+
+
+async def get_exits(asked: Asked) -> Any:
+    """Return an address' withdrawals."""
+    proofs = asked.context.proofs
+    if proofs is None:
+        raise UnknownError("proof: this node follows no L1")
+    recipient = bytes.fromhex(asked.params.recipient[2:])
+    return await asyncio.to_thread(proofs.find_exits, recipient)
 
 
 async def get_distressed(asked: Asked) -> Any:
@@ -484,6 +461,34 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET",
+        "/v1/accounts/{account}/slots",
+        "Order slots that an account has used, with their last nonces",
+        get_slots,
+        tuple[SlotData, ...],
+        AccountParams,
+        is_private=True,
+        cost=5.0,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/owners/{owner}/accounts",
+        "The accounts of an L1 address",
+        get_owned,
+        OwnedAccounts,
+        OwnerParams,
+        cost=50.0,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/exits/{recipient}",
+        "The newest withdrawals to an L1 address, with what L1 asks for to pay them",
+        get_exits,
+        tuple[ExitData, ...],
+        RecipientParams,
+        cost=50.0,
+    ),
+    Endpoint(
+        "GET",
         "/v1/distressed",
         "Accounts in distress",
         get_distressed,
@@ -564,4 +569,5 @@ ENDPOINTS = (
         Accepted,
         body=Submission,
     ),
+    *HISTORY_ENDPOINTS,
 )

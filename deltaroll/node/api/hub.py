@@ -272,7 +272,7 @@ class Hub:
                     kept = [trade for trade in recent if trade.sequence < event.first]
                     self.trades[market] = deque(kept, maxlen=RECENT_TRADES)
                 for name in self._channels:
-                    if name.startswith("account."):
+                    if name.startswith(("account.", "trades.")):
                         self._add(outgoing, name, event)
             case InsuranceChange():
                 self.insurance = event.insurance
@@ -307,11 +307,18 @@ class Hub:
                 events: tuple[AccountEvent, ...] = tuple(parts)
                 channel.publish(sequence, AccountDelta(events), ring)
             elif kind == "trades":
-                channel.publish(sequence, TradesData(tuple(parts)), ring)
+                channel.publish(sequence, make_trades(parts), ring)
             elif kind == "liquidations":
                 channel.publish(sequence, LiquidationsData(tuple(parts)), ring)
             else:
                 channel.publish(sequence, parts[-1], ring)
+
+
+def make_trades(parts: Sequence[PublicTrade | Rebased]) -> TradesData:
+    """Return what a step has done to a tape; it undoes first, if it does."""
+    trades = tuple(part for part in parts if isinstance(part, PublicTrade))
+    undone = next((part.first for part in parts if isinstance(part, Rebased)), None)
+    return TradesData(trades, undone)
 
 
 def to_account_data(event: AccountChange) -> AccountData:
@@ -334,6 +341,7 @@ def to_fill(trade: Trade, is_maker: bool) -> Fill:
             trade.price,
             trade.lots,
             True,
+            str(trade.maker_fee),
         )
     return Fill(
         trade.taker,
@@ -345,6 +353,7 @@ def to_fill(trade: Trade, is_maker: bool) -> Fill:
         trade.price,
         trade.lots,
         False,
+        str(trade.taker_fee),
     )
 
 

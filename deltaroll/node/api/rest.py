@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ from starlette.routing import Route
 from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import encode_json
-from deltaroll.node.api.endpoints import ENDPOINTS, Asked, Endpoint
+from deltaroll.node.api.endpoint import Asked, Endpoint
+from deltaroll.node.api.endpoints import ENDPOINTS
 from deltaroll.node.api.errors import RateLimitedError, UnauthorisedError, get_status, to_problem
 from deltaroll.node.api.messages import BatchFields, Failed, Problem, SessionFields
 from deltaroll.node.api.sessions import decode_token
@@ -25,6 +27,7 @@ from deltaroll.node.store import StoreError
 log = structlog.get_logger(__name__)
 
 JSON = "application/json"
+PARAMETER = re.compile(r"\s*[0-9]+\s*|0x[0-9a-fA-F]{40}")
 BODY_SECONDS = 10.0
 """A body that takes longer is refused."""
 
@@ -98,8 +101,8 @@ def read_params(endpoint: Endpoint, request: Request) -> msgspec.Struct:
         if name in given:
             raise RejectedError(f"{name}: given twice")
         given[name] = value
-    if any(not value.isascii() or not value.strip().isdigit() for value in given.values()):
-        raise RejectedError("query: every parameter is a whole number")
+    if any(not PARAMETER.fullmatch(value) for value in given.values()):
+        raise RejectedError("query: every parameter is a whole number, or an address")
     try:
         return msgspec.convert(given, endpoint.params, strict=False)
     except msgspec.ValidationError as problem:

@@ -24,6 +24,7 @@ from deltaroll.node.api.websocket import WebSocketEndpoint
 from deltaroll.node.events import Step
 from deltaroll.node.metrics import ApiMetrics, VenueMetrics, create_registry
 from deltaroll.node.monitor import Monitor
+from deltaroll.node.readmodel.reader import Reader
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import HOST, SequencerThread
 from deltaroll.node.survey import collect_kinds
@@ -46,6 +47,7 @@ class ApiServer:
         proofs: ProofSource | None = None,
         delegation: Delegation | None = None,
         monitor: Monitor | None = None,
+        history: Reader | None = None,
     ) -> None:
         """Listen on a port; 0 takes a free one. OSError when it is not to be had.
 
@@ -62,6 +64,7 @@ class ApiServer:
         self._limits = Limits() if limits is None else limits
         self._proofs = proofs
         self._delegation = delegation
+        self._history = history
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -144,6 +147,7 @@ class ApiServer:
             self._metrics,
             self._proofs,
             self._delegation,
+            self._history,
         )
         endpoint = WebSocketEndpoint()
         pulse = asyncio.create_task(Pulse(context, endpoint.connections, self._venue).run())

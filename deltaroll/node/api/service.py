@@ -10,7 +10,9 @@ from deltaroll.node.api.data import (
     AccountData,
     AccountSnapshot,
     OpenOrder,
+    OwnedAccounts,
     ProtectionData,
+    SlotData,
     Ticker,
 )
 from deltaroll.node.api.errors import RateLimitedError, UnauthorisedError, UnknownError, to_problem
@@ -51,6 +53,7 @@ from deltaroll.node.receipts import Outcome, SignedReceipt
 from deltaroll.node.recorder import get_reason_name
 from deltaroll.node.requests import handle_request
 from deltaroll.node.sequencer import Sequencer
+from deltaroll.protocol.constants import SLOT_DEPTH
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.state import reset_meter
 from deltaroll.protocol.types import (
@@ -389,6 +392,38 @@ def collect_orders(sequencer: Sequencer, account: AccountId) -> tuple[OpenOrder,
             )
         )
     return tuple(sorted(found, key=lambda order: order.sequence))
+
+
+def iterate_slots(
+    sequencer: Sequencer, account: AccountId
+) -> Generator[None, None, tuple[SlotData, ...]]:
+    """Return an account's used slots, in order, some at a time."""
+    nonces = sequencer.engine.nonces
+    found = []
+    for number in range(1 << SLOT_DEPTH):
+        slot = SlotId(number)
+        held = sequencer.desk.triggers.find(account, slot)
+        leaf = sequencer.state.slots.get(account, {}).get(slot)
+        filled_nonce, filled = (0, 0) if leaf is None else (leaf.order.nonce, leaf.filled)
+        waiting = 0 if held is None else held.entry.order.nonce
+        nonce = max(nonces.get((account, slot), 0), filled_nonce, waiting)
+        if nonce:
+            found.append(SlotData(number, nonce, filled_nonce, filled))
+        if number % 512 == 511:
+            yield
+    return tuple(found)
+
+
+def find_owned(sequencer: Sequencer, owner: bytes) -> Generator[None, None, OwnedAccounts]:
+    """Return an owner's accounts, in order, looking at some at a time."""
+    found = []
+    for place, account_id in enumerate(sorted(sequencer.state.accounts)):
+        account = sequencer.state.accounts.get(account_id)
+        if account_id and account is not None and account.owner == owner:
+            found.append(int(account_id))
+        if place % 512 == 511:
+            yield
+    return OwnedAccounts(tuple(found))
 
 
 def compute_ticker(sequencer: Sequencer, market: int, last: tuple[int, int] | None) -> Ticker:
