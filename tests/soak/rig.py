@@ -100,6 +100,14 @@ def measure_memory(pid: int) -> float:
     return int(shown.stdout) / 1_024
 
 
+def measure_children(pid: int) -> float:
+    """Return the resident memory of a process's children, MiB: the sequencer has its history
+    written by one."""
+    shown = subprocess.run(["ps", "-A", "-o", "ppid=,rss="], capture_output=True, check=True)
+    rows = (map(int, line.split()) for line in shown.stdout.decode().splitlines())
+    return sum(size for parent, size in rows if parent == pid) / 1_024
+
+
 @dataclass
 class Rig:
     """All of them."""
@@ -141,9 +149,11 @@ class Rig:
             newest - self.processes[name].read_metrics().get("deltaroll_batch{stage=posted}", 0.0)
             for name in FOLLOWERS
         ]
+        memory = {name: process.measure() for name, process in self.processes.items()}
+        memory["history"] = measure_children(self.sequencer.popen.pid)
         return Sample(
             at=at,
-            memory={name: process.measure() for name, process in self.processes.items()},
+            memory=memory,
             unposted_age=metrics["deltaroll_unposted_age_seconds"],
             unposted_chunks=metrics["deltaroll_unposted_chunks"],
             follower_lag=max(lags),
