@@ -19,7 +19,7 @@ export NO_COLOR := 1
 TESTS ?= tests
 ARGS ?=
 # All of them on two cores; a part on one, in its order. tests/conftest.py says what stays together.
-WORKERS := $(if $(filter tests,$(TESTS)),-n 2 --dist loadgroup)
+WORKERS := $(if $(filter tests,$(TESTS)),-n 2 --dist loadgroup --no-loadscope-reorder)
 N ?= 10000
 SEED ?= 1
 SCALE ?= 10
