@@ -7,6 +7,11 @@ folder run on one worker, one after the other; other modules go where there is r
 """
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's business: speed is measured in benchmarks/.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TOGETHER = ("contracts", "faults", "l1", "leave", "node", "scenarios")
 """Folders whose tests share deployments on Ape's chain."""
