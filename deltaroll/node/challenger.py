@@ -123,21 +123,30 @@ class Challenger:
         PendingError
             When the proof is not mined within `patience` seconds. It stays on its way.
         """
-        fraud = self.follower.fraud
-        intent = self.step()
-        if intent is None or fraud is None:
-            return None
-
-        def look() -> Mined | None:
-            self.sender.tick(self.follower.gateway.get_head())
-            return self.sender.find_mined(intent) if intent.mined_in is not None else None
-
-        mined = wait_for("a proof", look, patience)
+        while True:
+            fraud = self.follower.fraud
+            intent = self.step()
+            if intent is None or fraud is None:
+                return None
+            mined = self._wait_for(intent, patience)
+            if mined.content == intent.call.content:
+                break
+            # A cancellation was faster than the proof that replaced it.
+            self.follower.poll()
         if not mined.succeeded:
             raise ChallengeError(f"the proof in {mined.hash} reverted")
         index = fraud.submitted.header.index
         log.info("batch_removed", index=index, fault=fraud.fault.name, gas=mined.gas_used)
         return Removal(fraud, mined, len(intent.call.data))
+
+    def _wait_for(self, intent: Intent, patience: float) -> Mined:
+        """Return which transaction has used the nonce of a proof."""
+
+        def look() -> Mined | None:
+            self.sender.tick(self.follower.gateway.get_head())
+            return self.sender.find_mined(intent) if intent.mined_in is not None else None
+
+        return wait_for("a proof", look, patience)
 
     def _send(self, fraud: Fraud) -> Intent | None:
         prover: ContractInstance = self.follower.gateway.contracts.prover

@@ -661,6 +661,27 @@ def test_f15__mined_batch_is_reorganised_away_and_forgotten__is_sent_again(rig: 
     rig.check()
 
 
+def mine_around(rig: Rig) -> list[str]:
+    """Have L1 mine what is in its pool just before it gets the next transaction, and each after
+    that at once; returns what was sent."""
+    sent: list[str] = []
+
+    def rule(method: str, _: list[Any], forward: Forward) -> Any:
+        if method != SEND:
+            return forward()
+        sent.append(method)
+        if len(sent) == 1:
+            rig.chain.mine()
+        try:
+            return forward()
+        finally:
+            if len(sent) > 1:
+                rig.chain.mine()
+
+    rig.proxy.rule = rule
+    return sent
+
+
 def test_f15__cancellation_is_faster_than_what_replaces_it__batch_is_sent_with_the_next_nonce(
     rig: Rig,
 ):
@@ -674,26 +695,32 @@ def test_f15__cancellation_is_faster_than_what_replaces_it__batch_is_sent_with_t
     batch = rig.node.sender.find_open("batch")
     assert batch is not None
     rig.node.sender.cancel(batch)
-    sent = 0
-
-    def mine_around(method: str, _: list[Any], forward: Forward) -> Any:
-        nonlocal sent
-        sent += method == SEND
-        if method == SEND and sent == 1:
-            rig.chain.mine()
-        try:
-            return forward()
-        finally:
-            if method == SEND and sent > 1:
-                rig.chain.mine()
-
-    rig.proxy.rule = mine_around
+    sent = mine_around(rig)
     posting = rig.node.batcher.post()
     assert posting is not None
-    assert (posting.header.index, sent) == (2, 2)
+    assert (posting.header.index, len(sent)) == (2, 2)
     assert posting.receipt.gas_used > CANCEL_GAS
     rig.proxy.rule = honest
     rig.check()
+
+
+def test_f15__cancellation_is_faster_than_a_proof__lie_is_removed_with_the_next_nonce(rig: Rig):
+    """A nonce that was used is no removal."""
+    rig.node.trade()
+    rig.node.operator.prepare()
+    rig.post_lie()
+    challenger = rig.open_challenger()
+    challenger.follower.poll()
+    proof = challenger.step()
+    assert proof is not None
+    challenger.sender.cancel(proof)
+    sent = mine_around(rig)
+    removal = challenger.challenge()
+    assert removal is not None
+    assert (len(sent), removal.receipt.gas_used > CANCEL_GAS) == (2, True)
+    rig.proxy.rule = honest
+    assert rig.read().fraud is None
+    assert rig.count_reverted(rig.base.watcher) == 0
 
 
 def test_f15__mined_proof_is_reorganised_away__is_sent_again(rig: Rig):

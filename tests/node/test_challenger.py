@@ -73,7 +73,7 @@ class FakeProver:
         self.cancelled.append(intent)
 
     def find_mined(self, intent: Intent) -> Mined:
-        return Mined("0x1", 5, 1, True)
+        return Mined("0x1", 5, 1, True, intent.call.content)
 
 
 @pytest.fixture
