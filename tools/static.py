@@ -98,7 +98,7 @@ def analyse(extra: dict[str, str] | None = None) -> Report:
     Parameters
     ----------
     extra
-        More sources by path, to see that something is found.
+        More sources by path, to see that something is found. Slither reads the files too.
     """
     python = require_environment()
     project = Project(ROOT)

@@ -21,7 +21,11 @@ from tools.prove import (
     require_environment,
 )
 
-DEPLOYED = sorted(path.stem for path in (ROOT / "contracts").glob("*.sol"))
+DEPLOYED = sorted(
+    path.stem
+    for folder in ("contracts", "contracts/governance")
+    for path in (ROOT / folder).glob("*.sol")
+)
 
 PLANTED_SOURCE = """// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
@@ -93,13 +97,15 @@ def test_judge__unknown_finding_and_unused_suppression__are_both_reported() -> N
     assert unused == ["timestamp A.c"]
 
 
-def test_analyse__planted_contract__is_found() -> None:
+def test_analyse__planted_contract__is_found(tmp_path: Path) -> None:
     """Slither sees what it is given, and every contract that is deployed."""
     _skip_without_environment()
-    report = static.analyse({"contracts/Planted.sol": PLANTED_SOURCE})
-    assert {*DEPLOYED, "Planted"} <= set(report.contracts)
-    found = {finding.detector for finding in report.open}
-    assert {"arbitrary-send-eth", "suicidal"} <= found
+    path = tmp_path / "Planted.sol"
+    path.write_text(PLANTED_SOURCE, encoding="utf-8")
+    report = static.analyse({str(path): PLANTED_SOURCE})
+    assert set(DEPLOYED) <= set(report.contracts)
+    found = {(finding.detector, finding.place) for finding in report.open}
+    assert {("arbitrary-send-eth", "Planted.end"), ("suicidal", "Planted.kill")} <= found
 
 
 def test_attack__small_effort__finds_nothing() -> None:
