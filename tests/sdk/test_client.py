@@ -9,6 +9,7 @@ import pytest
 from eth_account import Account as EthAccount
 
 from deltaroll.node.api.limits import Limits, Rate
+from deltaroll.node.api.messages import MessageKind
 from deltaroll.node.events import OrderState
 from deltaroll.sdk import channels
 from deltaroll.sdk.aio import AsyncClient
@@ -287,6 +288,22 @@ def test_venue__signs_for_another_rollup__is_refused(shared):
         client = Reader(shared.url, Rollup(1, ROLLUP.inbox), patience=QUICK)
         with pytest.raises(WrongVenueError, match="domain: the node signs for 0x"):
             await client.open()
+
+    run(work)
+
+
+def test_streams__many_at_once_of_one_channel__each_has_the_snapshot(shared):
+    """Whoever comes later makes the channel begin again; none of them ends the others'."""
+
+    async def work():
+        async with make_client(shared, ADA) as client:
+            first = await client.stream(f"trades.{PERP}")
+            late = await asyncio.gather(*(client.stream(f"trades.{PERP}") for _ in range(5)))
+            for stream in (first, *late):
+                message = await asyncio.wait_for(anext(stream), SECONDS)
+                assert message.kind is MessageKind.SNAPSHOT
+            await client.ping()
+            assert all(stream._problem is None for stream in (first, *late))
 
     run(work)
 
