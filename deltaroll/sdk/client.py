@@ -359,8 +359,10 @@ class Client:
         self._run(block.__aenter__())
         try:
             yield
-        finally:
-            self._run(block.__aexit__(None, None, None))
+        except BaseException as problem:
+            self._run(block.__aexit__(type(problem), problem, problem.__traceback__))
+            raise
+        self._run(block.__aexit__(None, None, None))
 
     def cancel_all(self, market: int | None = None) -> Accepted:
         """Cancel all orders of the account, in one series or everywhere."""

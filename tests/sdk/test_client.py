@@ -269,6 +269,34 @@ def test_dead_man__block_ends__switch_is_off(server):
     run(work)
 
 
+@pytest.mark.parametrize("is_sync", [False, True])
+def test_dead_man__exception_ends_the_block__switch_stays_on(server, is_sync):
+    class CrashError(Exception):
+        pass
+
+    async def work():
+        async with make_client(server, ADA) as client:
+            with pytest.raises(CrashError):
+                async with client.dead_man(10):
+                    raise CrashError
+            assert (await client.get_account()).dead_man == GENESIS + 10
+            with pytest.raises(ValueError, match="seconds: 0 is below 1"):
+                async with client.dead_man(0):
+                    pass
+
+    if not is_sync:
+        run(work)
+        return
+    with open_client(server) as client:
+        for death in (CrashError, KeyboardInterrupt, StopIteration):
+            with pytest.raises(death), client.dead_man(10):
+                raise death
+            assert client.get_account().dead_man == GENESIS + 10
+        with client.dead_man(10):
+            pass
+        assert client.get_account().dead_man is None
+
+
 def test_session__runs_out__another_one_takes_its_place(server):
     """L1's clock passes the session's end: the channel is followed on, orders can be cancelled."""
 
