@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from deltaroll.node.api import endpoints, jobs, transport
+from deltaroll.node.api import bridge, endpoints, jobs, transport
 from deltaroll.node.api.encoding import Format, encode
 from deltaroll.node.api.limits import Buckets, Limits, Rate
 from deltaroll.node.store import StoreError
@@ -338,6 +338,23 @@ def test_heavy_question__of_every_account__keeps_nobody_waiting():
                 for request in asked:
                     assert client.wait(request)["result"]["accounts"] == []
         check_no_stall(quiet, busy)
+
+
+def test_long_questions__too_many__are_refused_by_rate_and_not_as_a_failure(server, monkeypatch):
+    monkeypatch.setattr(bridge, "MAX_SLICED", 1)
+    with server.connect() as client:
+        release = Event()
+        blocked = server.thread.start(lambda _: release.wait(10))
+        asked = [client.send("query", query={"type": "distressed"}) for _ in range(3)]
+        client.do("ping")
+        release.set()
+        blocked.result()
+        answers = [client.wait(request) for request in asked]
+        assert answers[0]["result"]["accounts"] == []
+        refused = [answer["error"] for answer in answers[1:] if "error" in answer]
+        assert refused
+        assert {error["code"] for error in refused} == {"rate_limited"}
+        assert {error["retry_after"] for error in refused} == {bridge.BUSY_SECONDS}
 
 
 def test_flood__of_questions__others_have_their_turn():
