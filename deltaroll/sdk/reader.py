@@ -261,6 +261,9 @@ class Reader:
             self.receipt_key = bytes.fromhex(status.receipt_key[2:])
             if self._l1 is not None:
                 await self._check_proposer(status, self.receipt_key)
+        elif self._l1 is not None:
+            # Who wants L1 to answer for receipts does not want to go without them.
+            raise WrongVenueError("receipt_key: the node names none")
 
     async def _check_proposer(self, status: VenueStatus, key: bytes) -> None:
         signature = bytes.fromhex((status.proposer_signature or "0x")[2:])

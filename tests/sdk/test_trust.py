@@ -163,6 +163,7 @@ def hash_document(document):
             {PROPOSER.address: 1},
             "no proposer has named it",
         ),
+        ({"receipt_key": None}, {PROPOSER.address: 1}, "receipt_key: the node names none"),
     ],
 )
 def test_receipt_key__who_names_it__has_to_be_bonded(server, named, bonds, why):
