@@ -247,7 +247,8 @@ class AsyncClient(Reader):
         """Put another order in the place of one that is alive, in one step of the log.
 
         The new one has its own size: fills of the old one do not count. When the old one has gone
-        meanwhile the new one is refused. Returns and raises like `place`.
+        meanwhile the new one is refused. Returns and raises like `place`; ValueError when the slot
+        is another client's.
         """
         old = order.terms
         given: dict[str, Any] = {
