@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -26,7 +28,7 @@ from deltaroll.sdk.errors import (
     UnauthorisedError,
     WrongVenueError,
 )
-from deltaroll.sdk.link import Frame
+from deltaroll.sdk.link import Frame, Patience
 from deltaroll.sdk.reader import Reader
 from deltaroll.sdk.rollup import Rollup
 from tests.api.support import ADA, BLAISE, SECONDS, serve
@@ -117,6 +119,32 @@ def test_client__dead_man__is_off_after_the_block(server):
         assert client.find_accounts("0x" + OWNERS[BLAISE].address.hex()) == (2,)
         receipt = client.buy(PERP, PRICE, 1).accepted.receipt
         assert client.get_receipt(receipt.sequence) == receipt
+
+
+def test_client__its_loop_ends__requests_do_not_wait(shared):
+    """`asyncio.run` cancels every task when it is interrupted, the connection's among them."""
+
+    async def work():
+        async with make_client(shared, ADA, patience=Patience(answer=60.0)) as client:
+            client._link._task.cancel()
+            waiting = asyncio.create_task(client.heartbeat(0))
+            with pytest.raises(ClosedError, match="loop is ending"):
+                await asyncio.wait_for(waiting, SECONDS)
+            with pytest.raises(ClosedError):
+                await client.cancel_all()
+
+    run(work)
+
+
+def test_import__of_the_clients__leaves_interrupts_alone():
+    """Ape takes SIGINT for itself: then `asyncio.run` does not let a program clean up."""
+    code = (
+        "import signal, sys\n"
+        "import deltaroll.sdk.aio, deltaroll.sdk.client, deltaroll.sdk.rollup\n"
+        "assert 'ape' not in sys.modules\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_client__closed__says_so(shared):
