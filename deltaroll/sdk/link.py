@@ -382,7 +382,13 @@ class Link:
 
     def _on_end(self, task: "asyncio.Task[None]") -> None:
         """Tell everybody of an error that nobody has thought of, rather than let them wait."""
-        problem = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            if self._failure is None:
+                # The loop is being shut down: who cleans up meanwhile is not to wait for answers.
+                self._failure = ClosedError("the client's loop is ending")
+                self._fail(self._failure)
+            return
+        problem = task.exception()
         if problem is not None:
             log.error("the client has failed: %r", problem)
             self._failure = UnreachableError(f"the client has failed: {problem!r}")
