@@ -340,6 +340,17 @@ def test_heavy_question__of_every_account__keeps_nobody_waiting():
         check_no_stall(quiet, busy)
 
 
+@pytest.mark.parametrize(
+    "name", [f"book.0{PERP}", f"account.0{ADA}", f"ticker.000{PERP}", f"book.{PERP}\n"]
+)
+def test_subscription__by_another_spelling__is_refused(server, name):
+    """It would be another name of the channel, under which nothing is ever told."""
+    with server.connect() as client:
+        client.login(ADA)
+        assert client.refused("subscribe", channel=name)["code"] == "bad_request"
+        assert client.do("subscribe", channel=f"book.{PERP}")
+
+
 def test_long_questions__too_many__are_refused_by_rate_and_not_as_a_failure(server, monkeypatch):
     monkeypatch.setattr(bridge, "MAX_SLICED", 1)
     with server.connect() as client:
