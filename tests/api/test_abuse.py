@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Event, Thread
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
@@ -250,6 +250,22 @@ def test_flood__of_bad_signatures__costs_the_address():
         ]
         assert codes[0] == "bad_signature"
         assert codes[-1] == "rate_limited"
+
+
+@pytest.mark.parametrize("is_rest", [False, True])
+def test_batch__of_bad_signatures__costs_the_address_each_of_them(is_rest):
+    with serve(limits=Limits(address=Rate(100, 0.001))) as server, server.connect() as client:
+        forged = to_fields(ADA, 0, make_order(), signer=STRANGER)
+        items = [{"op": "order", **forged} for _ in range(20)]
+        if is_rest:
+            url = f"http://127.0.0.1:{server.api.port}/v1/orders/batch"
+            body = json.dumps({"items": items}).encode()
+            with urlopen(Request(url, body, method="POST"), timeout=10) as answer:
+                answers = json.load(answer)
+        else:
+            answers = client.do("batch", items=items)
+        assert {answer["error"]["code"] for answer in answers} == {"bad_signature"}
+        assert client.refused("ping")["code"] == "rate_limited"
 
 
 def test_account_limit__orders_beyond_it__wait_and_cancels_go_on():
