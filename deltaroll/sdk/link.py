@@ -237,7 +237,7 @@ class Link:
         if pending.is_sent:
             if pending.keeping is Keeping.AGAIN:
                 pending.keeping = Keeping.ONCE
-        elif self._pending.pop(pending.number, None) is not None:
+        elif self._pending.pop(pending.number, None) is not None and pending in self._waiting:
             self._waiting.remove(pending)
 
     def _pump(self) -> None:
@@ -336,6 +336,19 @@ class Link:
             # The node was stopped in the middle of it: what it has done, its log says when it is up
             # again.
             return False
+        if (
+            problem is not None
+            and problem.code == "rate_limited"
+            and pending.is_repeated
+            and pending.keeping is Keeping.AGAIN
+        ):
+            # This copy is refused; the one that was sent before may have been done.
+            self._under_way -= 1
+            pending.is_sent = False
+            delay = problem.retry_after or self._patience.first_retry
+            asyncio.get_running_loop().call_later(delay, self._send_again, pending)
+            self._pump()
+            return True
         del self._pending[number]
         if pending.keeping is not Keeping.HERE:
             self._under_way -= 1
@@ -346,6 +359,12 @@ class Link:
                 pending.future.set_exception(to_error(problem))
         self._pump()
         return True
+
+    def _send_again(self, pending: Pending) -> None:
+        """Send what was refused a while ago, if somebody waits for it still."""
+        if pending.number in self._pending:
+            self._waiting.appendleft(pending)
+            self._pump()
 
     async def _write_all(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while self._is_connected:
