@@ -53,14 +53,16 @@ class MarketMaker:
         """Quote until cancelled."""
         await self.client.cancel_all()
         prices = await self.client.stream(f"index.{self.settings.underlying}")
-        async with self.client.dead_man(self.settings.seconds):
-            try:
+        try:
+            async with self.client.dead_man(self.settings.seconds):
                 # The first message is the index as it is; every other one says that it has moved.
                 async for message in prices:
                     await self.requote(message.data.index)
-            finally:
-                prices.close()
-                await self.client.cancel_all()
+        finally:
+            prices.close()
+            await self.client.cancel_all()
+            # The switch is on still, in case that did not get through; now there is nothing left.
+            await self.client.heartbeat(0)
 
     async def requote(self, index: int) -> None:
         """Move all quotes to where the marks are now."""

@@ -33,9 +33,10 @@ def make_members() -> list[Signer]:
     return sorted((Signer(bytes(key)) for key in keys), key=lambda member: member.address)
 
 
-async def observe(reader: Reader, members: list[Signer], market: int, price: int) -> None:
-    """Have all members sign a price as of now, and hand it in."""
-    time = Timestamp(await reader.ping())
+async def observe(
+    reader: Reader, members: list[Signer], market: int, price: int, time: Timestamp
+) -> None:
+    """Have all members sign a price as of a time, and hand it in."""
     prices = []
     for place, member in enumerate(members):
         seen = Observation(place, price, time)
@@ -58,11 +59,16 @@ async def main() -> None:
     price = to_units("price", given.price)
     members = make_members()
     async with Reader(given.api, Rollup.read(given.registry)) as reader:
+        seen = 0
         while True:
+            time = await reader.ping()
             try:
-                await observe(reader, members, given.market, price)
+                # One that is no newer than the last is refused: L1's clock stands while nothing is
+                # mined.
+                if time > seen:
+                    seen = time
+                    await observe(reader, members, given.market, price, Timestamp(time))
             except RefusedError as refusal:
-                # One that is no newer than the last: L1's clock stands while nothing is mined.
                 if given.once:
                     raise
                 print(refusal)

@@ -16,6 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from shutil import disk_usage
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -34,11 +35,14 @@ from prometheus_client.registry import Collector
 from deltaroll.l1.types import Stage
 from deltaroll.node.alarms import Alarm
 from deltaroll.node.events import InsuranceChange, Liquidation, OrderState, OrderUpdate, Step, Trade
-from deltaroll.node.follower import Follower
-from deltaroll.node.readmodel.projector import Projector
-from deltaroll.node.sender import Mined, Sender
 from deltaroll.node.survey import MarginHealth
 from deltaroll.protocol.types import SeriesKind
+
+if TYPE_CHECKING:
+    # Clients import this module's neighbours; Ape, which these need, takes SIGINT for itself.
+    from deltaroll.node.follower import Follower
+    from deltaroll.node.readmodel.projector import Projector
+    from deltaroll.node.sender import Mined, Sender
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Bounds of what a client waits for, seconds."""
@@ -398,7 +402,7 @@ class L1Metrics:
         """Note a look that came to nothing."""
         self.looks.labels("failed").inc()
 
-    def look(self, follower: Follower) -> None:
+    def look(self, follower: "Follower") -> None:
         """Take over what a follower says that has just been polled.
 
         Raises
@@ -472,7 +476,7 @@ class SenderMetrics:
         """Return for how long the oldest transaction has been on its way."""
         return 0.0 if self._oldest is None else self._elapsed() - self._oldest[1]
 
-    def look(self, sender: Sender) -> None:
+    def look(self, sender: "Sender") -> None:
         """Take over what a sender knows after a tick."""
         waiting = sender.open
         self.pending.set(len(waiting))
@@ -546,7 +550,7 @@ class PostingMetrics:
             waiting.append((sealed, self._elapsed()))
         self.chunks.set(max(0, sealed - posted))
 
-    def note_batch(self, mined: Mined, seconds: float) -> None:
+    def note_batch(self, mined: "Mined", seconds: float) -> None:
         """Note a batch."""
         self.post.observe(seconds)
         self.batches.inc()
@@ -572,7 +576,7 @@ class DiskMetrics:
 class HistoryMetrics:
     """Of the history in SQL."""
 
-    def __init__(self, registry: CollectorRegistry, history: Projector) -> None:
+    def __init__(self, registry: CollectorRegistry, history: "Projector") -> None:
         lag = Gauge("deltaroll_history_lag", "Log entries it is behind.", registry=registry)
         lag.set_function(lambda: float(history.lag))
         failed = Gauge("deltaroll_history_failed", "1 while nothing is written.", registry=registry)

@@ -247,7 +247,8 @@ class AsyncClient(Reader):
         """Put another order in the place of one that is alive, in one step of the log.
 
         The new one has its own size: fills of the old one do not count. When the old one has gone
-        meanwhile the new one is refused. Returns and raises like `place`.
+        meanwhile the new one is refused. Returns and raises like `place`; ValueError when the slot
+        is another client's.
         """
         old = order.terms
         given: dict[str, Any] = {
@@ -350,8 +351,17 @@ class AsyncClient(Reader):
     async def dead_man(self, seconds: int) -> AsyncIterator[None]:
         """Send heartbeats for as long as a block lasts: `async with client.dead_man(60)`.
 
-        When the program dies, or loses the venue, its orders go. The switch is off afterwards.
+        When the program dies, or loses the venue, its orders go. The switch is off after a block
+        that ends by itself; after one that an exception ends it stays on, since nobody steers the
+        orders any more.
+
+        Raises
+        ------
+        ValueError
+            When `seconds` is below 1.
         """
+        if seconds < 1:
+            raise ValueError(f"seconds: {seconds} is below 1")
         await self.heartbeat(seconds)
         beating = asyncio.create_task(self._beat(seconds))
         try:
@@ -360,8 +370,8 @@ class AsyncClient(Reader):
             beating.cancel()
             with suppress(asyncio.CancelledError):
                 await beating
-            with suppress(SdkError):
-                await self.heartbeat(0)
+        with suppress(SdkError):
+            await self.heartbeat(0)
 
     async def protect(
         self, underlying: int, seconds: int, lots: int = 0, fills: int = 0

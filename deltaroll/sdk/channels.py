@@ -65,6 +65,8 @@ class Subscription:
         self.gaps = 0
         """How often messages were missing."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.turn = asyncio.Lock()
+        """Of who subscribes: two at a time would refuse each other."""
 
     @property
     def is_latest_only(self) -> bool:
@@ -92,7 +94,7 @@ class Channels:
         if held is None:
             held = self._held[name] = Subscription(name)
             held.listeners.append(listener)
-            self._spawn(self._subscribe(held))
+            self._spawn(self._begin(held))
         else:
             held.listeners.append(listener)
             self.restart(held)
@@ -122,8 +124,9 @@ class Channels:
             When that connection is lost, too.
         """
         for held in list(self._held.values()):
-            if held.connection != self._link.connections:
-                await self._subscribe(held)
+            async with held.turn:
+                if held.connection != self._link.connections:
+                    await self._subscribe(held)
 
     def suspend(self) -> None:
         """Note that the connection is lost."""
@@ -185,10 +188,17 @@ class Channels:
             held.opened.set_exception(problem)
             held.opened.exception()
 
-    async def _begin_again(self, held: Subscription) -> None:
-        await self._quietly("unsubscribe", held.name)
-        if self._held.get(held.name) is held:
+    async def _begin(self, held: Subscription) -> None:
+        async with held.turn:
             await self._subscribe(held)
+
+    async def _begin_again(self, held: Subscription) -> None:
+        async with held.turn:
+            await self._quietly("unsubscribe", held.name)
+            if self._held.get(held.name) is held:
+                # A turn before this one may have set what it was resumed from.
+                held.is_live, held.last = False, None
+                await self._subscribe(held)
 
     async def _subscribe(self, held: Subscription) -> None:
         fields: dict[str, Any] = {"channel": held.name}

@@ -306,7 +306,8 @@ class Client:
         return self._run(self.client.get_margin())
 
     def prove_account(self, number: int | None = None) -> "Proven":
-        """Return an account as the newest batch on L1 has it, checked against L1."""
+        """Return an account as a batch on L1 has it, checked against L1; `Proven.newest` says
+        whether there is a newer one."""
         wanted = self.account if number is None else number
         if wanted is None:
             raise ValueError("account: none of this key is known")
@@ -359,8 +360,10 @@ class Client:
         self._run(block.__aenter__())
         try:
             yield
-        finally:
-            self._run(block.__aexit__(None, None, None))
+        except BaseException as problem:
+            self._run(block.__aexit__(type(problem), problem, problem.__traceback__))
+            raise
+        self._run(block.__aexit__(None, None, None))
 
     def cancel_all(self, market: int | None = None) -> Accepted:
         """Cancel all orders of the account, in one series or everywhere."""

@@ -237,7 +237,7 @@ class Link:
         if pending.is_sent:
             if pending.keeping is Keeping.AGAIN:
                 pending.keeping = Keeping.ONCE
-        elif self._pending.pop(pending.number, None) is not None:
+        elif self._pending.pop(pending.number, None) is not None and pending in self._waiting:
             self._waiting.remove(pending)
 
     def _pump(self) -> None:
@@ -336,6 +336,19 @@ class Link:
             # The node was stopped in the middle of it: what it has done, its log says when it is up
             # again.
             return False
+        if (
+            problem is not None
+            and problem.code == "rate_limited"
+            and pending.is_repeated
+            and pending.keeping is Keeping.AGAIN
+        ):
+            # This copy is refused; the one that was sent before may have been done.
+            self._under_way -= 1
+            pending.is_sent = False
+            delay = problem.retry_after or self._patience.first_retry
+            asyncio.get_running_loop().call_later(delay, self._send_again, pending)
+            self._pump()
+            return True
         del self._pending[number]
         if pending.keeping is not Keeping.HERE:
             self._under_way -= 1
@@ -346,6 +359,12 @@ class Link:
                 pending.future.set_exception(to_error(problem))
         self._pump()
         return True
+
+    def _send_again(self, pending: Pending) -> None:
+        """Send what was refused a while ago, if somebody waits for it still."""
+        if pending.number in self._pending:
+            self._waiting.appendleft(pending)
+            self._pump()
 
     async def _write_all(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while self._is_connected:
@@ -382,7 +401,13 @@ class Link:
 
     def _on_end(self, task: "asyncio.Task[None]") -> None:
         """Tell everybody of an error that nobody has thought of, rather than let them wait."""
-        problem = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            if self._failure is None:
+                # The loop is being shut down: who cleans up meanwhile is not to wait for answers.
+                self._failure = ClosedError("the client's loop is ending")
+                self._fail(self._failure)
+            return
+        problem = task.exception()
         if problem is not None:
             log.error("the client has failed: %r", problem)
             self._failure = UnreachableError(f"the client has failed: {problem!r}")

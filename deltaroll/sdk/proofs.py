@@ -36,6 +36,7 @@ HASH_TEXT = 66
 """Characters of a hash in hexadecimal."""
 _HEADER_HASH = keccak(b"headerHash(uint64)")[:4]
 _BOND_OF = keccak(b"bondOf(address)")[:4]
+_BATCH_COUNT = keccak(b"batchCount()")[:4]
 _STAGE_OF = keccak(f"stageOf({HEADER_ABI})".encode())[:4]
 SETTLED = 2
 """`IRollupInbox.Stage`."""
@@ -52,6 +53,9 @@ class Proven:
     """Of the batch after which it is so."""
     stage: Stage
     """How final L1 is about that batch."""
+    newest: int
+    """Number of L1's last batch. The node chooses which batch it proves: where this is above the
+    header's index, more may have happened since."""
 
 
 class L1Reader:
@@ -64,6 +68,10 @@ class L1Reader:
     def get_bond(self, proposer: bytes) -> int:
         """Return a proposer's bond in wei; L1Error when L1 does not answer."""
         return int.from_bytes(self._call(_BOND_OF + bytes(12) + proposer)[:WORD], "big")
+
+    def get_newest(self) -> int:
+        """Return the number of the last batch; L1Error when L1 does not answer."""
+        return int.from_bytes(self._call(_BATCH_COUNT)[:WORD], "big") - 1
 
     def find_header(self, index: int) -> tuple[Header, int]:
         """Return the header of a batch, and the block in which it was posted.

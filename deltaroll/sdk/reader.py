@@ -214,7 +214,8 @@ class Reader:
         return (await self._rest.get(f"owners/{owner}/accounts", OwnedAccounts)).accounts
 
     async def prove_account(self, number: int) -> "Proven":
-        """Return an account as the newest batch on L1 has it, checked against L1.
+        """Return an account as a batch on L1 has it, checked against L1: the newest one, if the
+        node is up to date; `Proven.newest` says.
 
         Raises
         ------
@@ -232,7 +233,8 @@ class Reader:
         header, block = await asyncio.to_thread(reader.find_header, proof.batch)
         account = verify_account(proof, number, header)
         stage = await asyncio.to_thread(reader.get_stage, header, block)
-        return Proven(number, account, header, stage)
+        newest = await asyncio.to_thread(reader.get_newest)
+        return Proven(number, account, header, stage, newest)
 
     async def get_exits(self, recipient: str) -> tuple[ExitData, ...]:
         """Return the newest withdrawals to an L1 address, with what `Bridge.claimExit` takes for
@@ -261,6 +263,9 @@ class Reader:
             self.receipt_key = bytes.fromhex(status.receipt_key[2:])
             if self._l1 is not None:
                 await self._check_proposer(status, self.receipt_key)
+        elif self._l1 is not None:
+            # Who wants L1 to answer for receipts does not want to go without them.
+            raise WrongVenueError("receipt_key: the node names none")
 
     async def _check_proposer(self, status: VenueStatus, key: bytes) -> None:
         signature = bytes.fromhex((status.proposer_signature or "0x")[2:])

@@ -51,7 +51,10 @@ class Slots:
         raise NoSlotError(f"slots: all {len(self._nonces)} are in use")
 
     def renew(self, slot: int) -> int:
-        """Return the next nonce of a slot, for one order more in it."""
+        """Return the next nonce of a slot, for one order more in it; ValueError when it is not ours
+        to use."""
+        if slot not in self._nonces:
+            raise ValueError(f"slot: {slot} is none of those that this client may use")
         nonce = self._nonces[slot] = self._nonces[slot] + 1
         self.hold(slot)
         return nonce

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Event, Thread
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from deltaroll.node.api import endpoints, jobs, transport
+from deltaroll.node.api import bridge, endpoints, jobs, transport
 from deltaroll.node.api.encoding import Format, encode
 from deltaroll.node.api.limits import Buckets, Limits, Rate
 from deltaroll.node.store import StoreError
@@ -252,6 +252,22 @@ def test_flood__of_bad_signatures__costs_the_address():
         assert codes[-1] == "rate_limited"
 
 
+@pytest.mark.parametrize("is_rest", [False, True])
+def test_batch__of_bad_signatures__costs_the_address_each_of_them(is_rest):
+    with serve(limits=Limits(address=Rate(100, 0.001))) as server, server.connect() as client:
+        forged = to_fields(ADA, 0, make_order(), signer=STRANGER)
+        items = [{"op": "order", **forged} for _ in range(20)]
+        if is_rest:
+            url = f"http://127.0.0.1:{server.api.port}/v1/orders/batch"
+            body = json.dumps({"items": items}).encode()
+            with urlopen(Request(url, body, method="POST"), timeout=10) as answer:
+                answers = json.load(answer)
+        else:
+            answers = client.do("batch", items=items)
+        assert {answer["error"]["code"] for answer in answers} == {"bad_signature"}
+        assert client.refused("ping")["code"] == "rate_limited"
+
+
 def test_account_limit__orders_beyond_it__wait_and_cancels_go_on():
     with serve(limits=Limits(account=Rate(5, 0.001))) as server, server.connect() as client:
         client.login(ADA)
@@ -338,6 +354,34 @@ def test_heavy_question__of_every_account__keeps_nobody_waiting():
                 for request in asked:
                     assert client.wait(request)["result"]["accounts"] == []
         check_no_stall(quiet, busy)
+
+
+@pytest.mark.parametrize(
+    "name", [f"book.0{PERP}", f"account.0{ADA}", f"ticker.000{PERP}", f"book.{PERP}\n"]
+)
+def test_subscription__by_another_spelling__is_refused(server, name):
+    """It would be another name of the channel, under which nothing is ever told."""
+    with server.connect() as client:
+        client.login(ADA)
+        assert client.refused("subscribe", channel=name)["code"] == "bad_request"
+        assert client.do("subscribe", channel=f"book.{PERP}")
+
+
+def test_long_questions__too_many__are_refused_by_rate_and_not_as_a_failure(server, monkeypatch):
+    monkeypatch.setattr(bridge, "MAX_SLICED", 1)
+    with server.connect() as client:
+        release = Event()
+        blocked = server.thread.start(lambda _: release.wait(10))
+        asked = [client.send("query", query={"type": "distressed"}) for _ in range(3)]
+        client.do("ping")
+        release.set()
+        blocked.result()
+        answers = [client.wait(request) for request in asked]
+        assert answers[0]["result"]["accounts"] == []
+        refused = [answer["error"] for answer in answers[1:] if "error" in answer]
+        assert refused
+        assert {error["code"] for error in refused} == {"rate_limited"}
+        assert {error["retry_after"] for error in refused} == {bridge.BUSY_SECONDS}
 
 
 def test_flood__of_questions__others_have_their_turn():

@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from eth_account import Account as EthAccount
 
 from deltaroll.node.api.limits import Limits, Rate
+from deltaroll.node.api.messages import MessageKind
 from deltaroll.node.events import OrderState
 from deltaroll.sdk import channels
 from deltaroll.sdk.aio import AsyncClient
@@ -25,7 +28,7 @@ from deltaroll.sdk.errors import (
     UnauthorisedError,
     WrongVenueError,
 )
-from deltaroll.sdk.link import Frame
+from deltaroll.sdk.link import Frame, Patience
 from deltaroll.sdk.reader import Reader
 from deltaroll.sdk.rollup import Rollup
 from tests.api.support import ADA, BLAISE, SECONDS, serve
@@ -116,6 +119,32 @@ def test_client__dead_man__is_off_after_the_block(server):
         assert client.find_accounts("0x" + OWNERS[BLAISE].address.hex()) == (2,)
         receipt = client.buy(PERP, PRICE, 1).accepted.receipt
         assert client.get_receipt(receipt.sequence) == receipt
+
+
+def test_client__its_loop_ends__requests_do_not_wait(shared):
+    """`asyncio.run` cancels every task when it is interrupted, the connection's among them."""
+
+    async def work():
+        async with make_client(shared, ADA, patience=Patience(answer=60.0)) as client:
+            client._link._task.cancel()
+            waiting = asyncio.create_task(client.heartbeat(0))
+            with pytest.raises(ClosedError, match="loop is ending"):
+                await asyncio.wait_for(waiting, SECONDS)
+            with pytest.raises(ClosedError):
+                await client.cancel_all()
+
+    run(work)
+
+
+def test_import__of_the_clients__leaves_interrupts_alone():
+    """Ape takes SIGINT for itself: then `asyncio.run` does not let a program clean up."""
+    code = (
+        "import signal, sys\n"
+        "import deltaroll.sdk.aio, deltaroll.sdk.client, deltaroll.sdk.rollup\n"
+        "assert 'ape' not in sys.modules\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_client__closed__says_so(shared):
@@ -268,6 +297,34 @@ def test_dead_man__block_ends__switch_is_off(server):
     run(work)
 
 
+@pytest.mark.parametrize("is_sync", [False, True])
+def test_dead_man__exception_ends_the_block__switch_stays_on(server, is_sync):
+    class CrashError(Exception):
+        pass
+
+    async def work():
+        async with make_client(server, ADA) as client:
+            with pytest.raises(CrashError):
+                async with client.dead_man(10):
+                    raise CrashError
+            assert (await client.get_account()).dead_man == GENESIS + 10
+            with pytest.raises(ValueError, match="seconds: 0 is below 1"):
+                async with client.dead_man(0):
+                    pass
+
+    if not is_sync:
+        run(work)
+        return
+    with open_client(server) as client:
+        for death in (CrashError, KeyboardInterrupt, StopIteration):
+            with pytest.raises(death), client.dead_man(10):
+                raise death
+            assert client.get_account().dead_man == GENESIS + 10
+        with client.dead_man(10):
+            pass
+        assert client.get_account().dead_man is None
+
+
 def test_session__runs_out__another_one_takes_its_place(server):
     """L1's clock passes the session's end: the channel is followed on, orders can be cancelled."""
 
@@ -287,6 +344,22 @@ def test_venue__signs_for_another_rollup__is_refused(shared):
         client = Reader(shared.url, Rollup(1, ROLLUP.inbox), patience=QUICK)
         with pytest.raises(WrongVenueError, match="domain: the node signs for 0x"):
             await client.open()
+
+    run(work)
+
+
+def test_streams__many_at_once_of_one_channel__each_has_the_snapshot(shared):
+    """Whoever comes later makes the channel begin again; none of them ends the others'."""
+
+    async def work():
+        async with make_client(shared, ADA) as client:
+            first = await client.stream(f"trades.{PERP}")
+            late = await asyncio.gather(*(client.stream(f"trades.{PERP}") for _ in range(5)))
+            for stream in (first, *late):
+                message = await asyncio.wait_for(anext(stream), SECONDS)
+                assert message.kind is MessageKind.SNAPSHOT
+            await client.ping()
+            assert all(stream._problem is None for stream in (first, *late))
 
     run(work)
 

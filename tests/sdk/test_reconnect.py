@@ -11,12 +11,13 @@ import pytest
 
 from deltaroll.node import client_ids
 from deltaroll.node.api.limits import Limits
-from deltaroll.node.api.messages import Status
+from deltaroll.node.api.messages import Problem, Status
 from deltaroll.node.events import OrderState, OrderUpdate, Step
 from deltaroll.node.log import StoreError
 from deltaroll.sdk.aio import AsyncClient
 from deltaroll.sdk.drafts import Draft
 from deltaroll.sdk.errors import OutcomeUnknownError, UnreachableError
+from deltaroll.sdk.link import Frame
 from deltaroll.sdk.orders import ENDS, NOT_TOLD, Order
 from tests.api.support import ADA, BLAISE, Server, serve
 from tests.node.support import OWNERS, PERP, PRICE, TICK, Venue
@@ -203,6 +204,42 @@ def test_order__answer_lost_and_its_id_forgotten__is_found_to_rest(monkeypatch):
 
     with serve() as server:
         asyncio.run(run(server))
+
+
+def test_order__answer_lost_and_its_copy_refused_by_rate__is_asked_for_again(server):
+    """
+    | who   | does                  | then                                              |
+    | ada   | bids                  | the answer is lost                                |
+    | ada   | sends the bid again   | too many requests: says nothing of the first one  |
+    | ada   | and again             | the first answer, with its receipt                |
+    """
+
+    async def run() -> None:
+        wire = Wire(server.api.port)
+        async with wire, make_client(wire, ADA) as ada:
+            link = ada._link
+            take, refused = link._answer, []
+
+            def answer(number: int, frame: Frame) -> bool:
+                pending = link._pending.get(number)
+                if pending is not None and pending.is_repeated and len(refused) < 2:
+                    refused.append(number)
+                    frame = Frame(number, error=Problem("rate_limited", "", retry_after=0.01))
+                return take(number, frame)
+
+            link._answer = answer
+            gate = Gate(wire, "down", goes_through=False)
+            placing = asyncio.create_task(ada.buy(PERP, PRICE, 2))
+            await gate.cut.wait()
+            gate.open()
+            order = await placing
+            assert len(refused) == 2
+            assert order.state is OrderState.RESTING
+            assert order.accepted is not None
+            assert [open_.nonce for open_ in await ada.get_orders()] == [order.terms.nonce]
+            assert (ada._slots.in_use, link._under_way) == (1, 0)
+
+    asyncio.run(run())
 
 
 def test_orders__end_while_cut_off_for_long__are_known_to_have_ended():

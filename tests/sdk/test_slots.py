@@ -88,3 +88,11 @@ def test_take__after_any_order_of_release__is_the_lowest(order):
     for slot in order[:3]:
         slots.release(slot)
     assert slots.take() == (min(order[:3]), 2)
+
+
+def test_renew__slot_of_another_client__is_refused():
+    slots = Slots([3])
+    slots.note(4, 7)
+    with pytest.raises(ValueError, match="slot: 4 is none of those that this client may use"):
+        slots.renew(4)
+    assert (slots.renew(3), slots.in_use) == (1, 1)

@@ -130,6 +130,8 @@ class FakeInbox:
             return self.hashes.get(int.from_bytes(data, "big"), ZERO_HASH)
         if selector == keccak(b"bondOf(address)")[:4]:
             return self.bonds.get(data[12:], 0).to_bytes(32, "big") + bytes(32)
+        if selector == keccak(b"batchCount()")[:4]:
+            return (max(self.headers) + 1).to_bytes(32, "big")
         return self.stage.to_bytes(32, "big")
 
 
@@ -163,6 +165,7 @@ def hash_document(document):
             {PROPOSER.address: 1},
             "no proposer has named it",
         ),
+        ({"receipt_key": None}, {PROPOSER.address: 1}, "receipt_key: the node names none"),
     ],
 )
 def test_receipt_key__who_names_it__has_to_be_bonded(server, named, bonds, why):
@@ -292,11 +295,13 @@ def test_prove_account__node_tells_another_state_than_l1__is_refused(server):
     | the account of batch 7        | batch 7            | the account, final |
     | the same, a unit richer       | batch 7            | refused           |
     | a state of its own, coherent  | another batch 7    | refused           |
+    | the account of batch 7        | batches 7 and 9    | the account, and that there is a 9 |
     """
 
-    async def prove(proof: AccountProof, header: Header):
+    async def prove(proof: AccountProof, header: Header, *later: Header):
         async with make_client(server, ADA) as client:
-            client._l1 = FakeInbox(header)
+            inbox = client._l1 = FakeInbox(header)
+            inbox.headers |= {one.index: one for one in later}
             rest = client._rest
 
             async def get(path, kind, *_, **__):
@@ -311,6 +316,9 @@ def test_prove_account__node_tells_another_state_than_l1__is_refused(server):
 
     proven = asyncio.run(prove(PROOF, HEADER))
     assert (proven.account.cash, proven.stage) == (CASH, Stage.FINAL)
+    assert proven.newest == proven.header.index == 7
+    old = asyncio.run(prove(PROOF, HEADER, make_header(b"\x44" * 32, 9)))
+    assert (old.account, old.header.index, old.newest) == (proven.account, 7, 9)
     richer = msgspec.structs.replace(PROOF, leaf=flip(PROOF.leaf, 69))
     with pytest.raises(ProofError, match="leaf: it is not that of account 1"):
         asyncio.run(prove(richer, HEADER))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from deltaroll.node.admission import RejectedError
+from deltaroll.node.api.errors import RateLimitedError
 from deltaroll.node.metrics import ApiMetrics
 from deltaroll.node.sequencer import Sequencer
 from deltaroll.node.server import SequencerThread
@@ -31,6 +32,8 @@ GROUP_SECONDS = 0.05
 SLICE_SECONDS = 0.005
 MAX_SLICED = 100
 """Long computations that may be under way."""
+BUSY_SECONDS = 1.0
+"""Until a client may ask for another one, where there are as many."""
 
 
 class Job(Protocol):
@@ -177,7 +180,7 @@ class Bridge:
                 result = problem
             if isinstance(result, GeneratorType):
                 if len(self._sliced) >= MAX_SLICED:
-                    result = StoreError("server: too many long questions are under way")
+                    result = RateLimitedError("server", BUSY_SECONDS)
                 else:
                     self._sliced.append((asked, result))
                     continue

@@ -131,9 +131,14 @@ class Connection:
         problem = to_problem(error, request)
         self._context.metrics.count(Protocol.WEBSOCKET, to_outcome(get_status(problem)))
         if problem.code == "bad_signature":
-            limits = self._context.limits
-            self._context.addresses.charge(self.address, limits.refused_cost)
+            self.charge_forged(1)
         self.push(encode(Answer(request_id, error=problem), self.form))
+
+    def charge_forged(self, count: int) -> None:
+        """Have the address pay for bad signatures: recovering one is dear."""
+        if count:
+            cost = count * self._context.limits.refused_cost
+            self._context.addresses.charge(self.address, cost)
 
     def end_subscription(self, channel: str, problem: Problem) -> None:
         """Tell that a channel is over."""

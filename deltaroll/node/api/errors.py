@@ -1,10 +1,11 @@
 """Refusals as clients see them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from deltaroll.node.admission import RejectedError
-from deltaroll.node.api.messages import Problem
+from deltaroll.node.api.messages import ItemAnswer, Problem
 from deltaroll.node.store import StoreError
 
 MAX_SHOWN = 80
@@ -44,6 +45,13 @@ def to_problem(error: Exception, request: object = None) -> Problem:
     if isinstance(value, str) and len(value) > MAX_SHOWN:
         value = value[:MAX_SHOWN]
     return Problem(get_code(error, field), str(error), field, value)
+
+
+def count_forged(answers: Sequence[ItemAnswer]) -> int:
+    """Return how many items of a batch were badly signed."""
+    return sum(
+        answer.error is not None and answer.error.code == "bad_signature" for answer in answers
+    )
 
 
 def get_code(error: RejectedError, field: str) -> str:

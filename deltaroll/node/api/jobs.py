@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from deltaroll.node.admission import RejectedError
 from deltaroll.node.api.context import Context
 from deltaroll.node.api.data import IndexData, InsuranceData, LiquidationsData
-from deltaroll.node.api.errors import UnknownError
+from deltaroll.node.api.errors import UnknownError, count_forged
 from deltaroll.node.api.messages import (
     BatchOp,
     CancelAllOp,
@@ -79,6 +79,8 @@ class OpJob:
         if isinstance(result, Exception):
             self._connection.refuse(self._op.id, result, self._op)
         else:
+            if isinstance(self._op, BatchOp):
+                self._connection.charge_forged(count_forged(result))
             self._connection.answer(self._op.id, result)
 
 

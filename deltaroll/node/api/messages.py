@@ -289,7 +289,8 @@ class SubscribeOp(
     id: RequestId = 0
     """Comes back in the answer."""
 
-    channel: Annotated[str, msgspec.Meta(pattern=r"^[a-z]+(\.[0-9]{1,8})?$")]
+    # One name for each channel: no leading zeros, and no line end, which `$` alone lets by.
+    channel: Annotated[str, msgspec.Meta(pattern=r"^[a-z]+(\.(0|[1-9][0-9]{0,7}))?$(?!\n)")]
     after: Unsigned | None = None
     """Sequence number of the last message seen: only what came since is sent, as far as it is still
     remembered; else the channel starts over with a message of kind `resync`."""

@@ -18,7 +18,13 @@ from deltaroll.node.api.context import Context
 from deltaroll.node.api.encoding import encode_json
 from deltaroll.node.api.endpoint import Asked, Endpoint
 from deltaroll.node.api.endpoints import ENDPOINTS
-from deltaroll.node.api.errors import RateLimitedError, UnauthorisedError, get_status, to_problem
+from deltaroll.node.api.errors import (
+    RateLimitedError,
+    UnauthorisedError,
+    count_forged,
+    get_status,
+    to_problem,
+)
 from deltaroll.node.api.messages import BatchFields, Failed, Problem, SessionFields
 from deltaroll.node.api.sessions import decode_token
 from deltaroll.node.metrics import Outcome, Protocol, to_outcome
@@ -62,6 +68,9 @@ def make_handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]
                     charge(context, request, float(len(body.items)))
             asked = Asked(context, params, body, session, get_address(request))
             result = await endpoint.handler(asked)
+            if isinstance(body, BatchFields):
+                cost = count_forged(result) * context.limits.refused_cost
+                context.addresses.charge(asked.address, cost)
         except (RejectedError, StoreError) as refusal:
             problem = to_problem(refusal, body)
             if problem.code == "bad_signature":
