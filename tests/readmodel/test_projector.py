@@ -325,3 +325,20 @@ def test_apply__steps_are_missing__nothing_is_written(new_sqlite):
     with pytest.raises(HistoryError, match="steps 6 to 8 are missing"):
         historian.apply([Step(9, 2_000, (Rebased(8),))])
     assert historian.get_applied() == 5
+
+
+def test_apply__steps_missing_of_a_log_that_has_grown__are_taken_from_it(new_path, new_sqlite):
+    """A node that has run for a while: its history has the log open since its first receipts."""
+    path, url = new_path(), new_sqlite()
+    sequencer, steps = make_steps(path, "trading", 0, 40)
+    historian = Historian(url, DOMAIN, path)
+    historian.apply(steps.all)
+    for _ in range(6):
+        sequencer.set_clock(sequencer.clock + 1)
+    sequencer.flush()
+    historian.apply(steps.all[:-3])
+    assert historian.apply(steps.all[-1:]) == steps.all[-1].sequence
+    historian.close()
+    whole = open_historian(new_sqlite())
+    whole.apply(steps.all)
+    assert read(open_historian(url).engine, tables.Clock) == read(whole.engine, tables.Clock)
