@@ -382,7 +382,12 @@ def has_secret(address: str) -> bool:
     found = ADDRESS.search(address)
     if found is None:
         return False
-    url = urlsplit(found[0])
+    try:
+        url = urlsplit(found[0])
+        _ = url.port
+    except ValueError:
+        # Whatever it is, it is nothing to show.
+        return True
     if url.scheme not in WEB:
         return bool(url.password or "password" in url.query)
     is_long = any(len(part) >= LONGEST_PART for part in url.path.split("/"))
@@ -394,10 +399,13 @@ def hide(address: str) -> str:
     found = ADDRESS.search(address)
     if found is None or not has_secret(address):
         return address
-    url = urlsplit(found[0])
-    host = url.hostname or ""
-    port = f":{url.port}" if url.port else ""
-    return f"{address[: found.start()]}{url.scheme}://{host}{port}/{HIDDEN}"
+    before = address[: found.start()]
+    try:
+        url = urlsplit(found[0])
+        port = f":{url.port}" if url.port else ""
+    except ValueError:
+        return f"{before}{found[0].partition('://')[0]}://{HIDDEN}"
+    return f"{before}{url.scheme}://{url.hostname or ''}{port}/{HIDDEN}"
 
 
 def show(name: str, value: Any) -> Any:

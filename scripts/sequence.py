@@ -114,6 +114,14 @@ def open_history(
     return projector, Reader(chosen)
 
 
+def open_log(path: Path, domain: bytes, history: Projector | None) -> tuple[Store, int]:
+    """Open the log; return it with the first entry that the history has not heard of."""
+    log = Store(path, domain)
+    # A damaged end goes first: the history is asked about what is left.
+    log.repair()
+    return log, 0 if history is None else history.find_first(log.next_sequence)
+
+
 @click.command(cls=ConnectedProviderCommand)
 @config_option("sequencer")
 @account_option()
@@ -224,14 +232,14 @@ def cli(
             stack.callback(reader.close)
 
         def open_sequencer() -> Sequencer:
-            log = Store(store, gateway.domain)
+            log, first = open_log(store, gateway.domain, projector)
             return Sequencer(
                 log,
                 gateway.domain,
                 receipt_key=key,
                 listener=None if projector is None else projector.listen,
                 snapshots=snapshots,
-                listen_from=0 if projector is None else projector.find_first(log.next_sequence),
+                listen_from=first,
             )
 
         thread = SequencerThread(open_sequencer)

@@ -62,6 +62,8 @@ def test_configure_logs__secrets__are_masked(capsys):
             "Max retries exceeded with url: /v3/abc (Caused",
             "Max retries exceeded with url: *** (Caused",
         ),
+        ("no address: http://[::1 refused", "no address: http://*** refused"),
+        ("no port: https://x:key-of-a-node/v3", "no port: https://***"),
     ],
 )
 def test_redact__text__only_keys_and_passwords_go(text, shown):

@@ -269,8 +269,8 @@ class Core:
         return bool(self.desk.triggers) and not self._machine.is_settled
 
     def fire_due(self) -> None:
-        """Match held orders whose triggers are met, oldest first, and no more than a few at a time:
-        the rest is due the next time. Each may move a mark."""
+        """Match held orders whose triggers are met, as `Triggers.find_due` orders them, and no more
+        than a few at a time: the rest is due the next time. Each may move a mark."""
         for _ in range(MAX_FIRED):
             held = self.desk.triggers.find_due(self.state)
             if held is None:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
 from shutil import disk_usage
+from stat import S_ISREG
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -568,7 +569,7 @@ class DiskMetrics:
 
     def __init__(self, registry: CollectorRegistry, path: Path) -> None:
         free = Gauge("deltaroll_disk_free_bytes", "Free where the log is.", registry=registry)
-        free.set_function(lambda: float(disk_usage(path.parent).free))
+        free.set_function(lambda: measure_free(path.parent))
         size = Gauge("deltaroll_log_bytes", "Of the log with its journal.", registry=registry)
         size.set_function(lambda: float(measure_files(path)))
 
@@ -586,7 +587,25 @@ class HistoryMetrics:
 def measure_files(path: Path) -> int:
     """Return the bytes of a database and of what lies beside it."""
     beside: Iterable[Path] = path.parent.glob(path.name + "*")
-    return sum(one.stat().st_size for one in beside if one.is_file())
+    return sum(measure_file(one) for one in beside)
+
+
+def measure_file(path: Path) -> int:
+    """Return the bytes of a file; 0 when it is gone or none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if S_ISREG(found.st_mode) else 0
+
+
+def measure_free(folder: Path) -> float:
+    """Return the free bytes of a folder's disk; NaN when it does not say: the rest of the page is
+    worth the more then."""
+    try:
+        return float(disk_usage(folder).free)
+    except OSError:
+        return float("nan")
 
 
 class ChallengerMetrics:

@@ -4,6 +4,7 @@ The sequencer's API serves the same three pages; `MonitorServer` does for proces
 """
 
 import socket
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -142,7 +143,7 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Note what went wrong with one client."""
-        log.info("monitor_client_failed")
+        log.info("monitor_client_failed", error=repr(sys.exception()))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -145,6 +145,7 @@ class Store:
         elif held[0][0] != domain:
             self._connection.close()
             raise StoreError(f"store: {path} belongs to another rollup")
+        self._is_repaired = False
         self._rewind: tuple[int, int] | None = None
         self.next_sequence: int = 0
         self._chain: bytes = ZERO_HASH
@@ -260,7 +261,16 @@ class Store:
             raise StoreError(f"store: {self._path}: {name}: {problem}") from problem
 
     def repair(self) -> Cut | None:
-        """As `Log.repair`. What is cut is written to a file next to the store first."""
+        """As `Log.repair`; once is enough. What is cut is written to a file beside the store."""
+        if not self._is_repaired:
+            self._repair()
+            self._is_repaired = True
+        row = self._connection.execute("SELECT value FROM meta WHERE key='cut'").fetchone()
+        if row is None:
+            return None
+        return msgspec.json.decode(row[0], type=Cut)
+
+    def _repair(self) -> None:
         self._tell_dropped()
         readable = Readable(self._connection)
         try:
@@ -277,10 +287,6 @@ class Store:
             raise StoreError(
                 f"store: {self._path}: {problem}: restore it from a backup"
             ) from problem
-        row = self._connection.execute("SELECT value FROM meta WHERE key='cut'").fetchone()
-        if row is None:
-            return None
-        return msgspec.json.decode(row[0], type=Cut)
 
     def _tell_dropped(self) -> None:
         """Tell of commits that SQLite has found torn, and keep their bytes.
@@ -430,11 +436,18 @@ class Store:
         return SealedChunk(*rows[0]) if rows else None
 
     def record_batch(self, header_hash: bytes, batch: int, first: int, after: int) -> None:
-        """Remember which chunks a batch carries: from `first` up to, not with, `after`."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)",
-            (header_hash, batch, first, after),
-        )
+        """Remember which chunks a batch carries: from `first` up to, not with, `after`.
+
+        Raises
+        ------
+        StoreError
+            When it is not remembered: the disk is full, or somebody else holds the file.
+        """
+        with self._transaction("batch"):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)",
+                (header_hash, batch, first, after),
+            )
 
     def record_head(self, header_hash: bytes, batch: int, after: int) -> None:
         """Remember that chunks from `after` on follow a batch of somebody else."""

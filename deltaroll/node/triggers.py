@@ -6,13 +6,17 @@ What was signed still holds: none trades beyond its limit, its size or its expir
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from deltaroll.node.entries import HoldEntry
 from deltaroll.protocol.state import State
 from deltaroll.protocol.types import AccountId, MarketId, Series, SlotId, Timestamp, Underlying
 
+SPARE_LEVELS = 1_000
+"""Levels of orders that are held no more that are kept beside as many as are held."""
 Key = tuple[AccountId, SlotId]
+Level = tuple[int, int, Key]
+"""A level, negated where it triggers from above, and whose it is."""
 Watch = tuple[MarketId, bool]
 """What a trigger looks at: a market, and whether the index of its underlying."""
 
@@ -36,8 +40,11 @@ class Triggers:
     def __init__(self) -> None:
         self._held: dict[AccountId, dict[SlotId, Held]] = {}
         # Of each price two heaps: levels that it triggers from below, and from above, negated.
-        self._watched: dict[Watch, tuple[list[tuple[int, int, Key]], list[tuple[int, int, Key]]]]
-        self._watched = {}
+        self._watched: dict[Watch, tuple[list[Level], list[Level]]] = {}
+        self._levels = 0
+        """In all heaps."""
+        self._count = 0
+        """Orders held."""
 
     def __bool__(self) -> bool:
         return bool(self._held)
@@ -74,10 +81,12 @@ class Triggers:
         group = self._held.setdefault(account, {})
         before = group.get(slot)
         group[slot] = held
-        watch = MarketId(entry.order.market), entry.is_index
-        heaps = self._watched.setdefault(watch, ([], []))
-        level = entry.level if entry.is_above else -entry.level
-        heappush(heaps[0 if entry.is_above else 1], (level, sequence, held.key))
+        self._count += before is None
+        heap, level = self._find_heap(held)
+        heappush(heap, level)
+        self._levels += 1
+        if self._levels > 2 * self._count + SPARE_LEVELS:
+            self._forget_levels()
         return before
 
     def remove(self, account: AccountId, slot: SlotId) -> Held | None:
@@ -86,10 +95,12 @@ class Triggers:
         held = None if group is None else group.pop(slot, None)
         if group is not None and not group:
             del self._held[account]
+        self._count -= held is not None
         return held
 
     def find_due(self, state: State) -> Held | None:
-        """Return the oldest order whose trigger is met; None when there is none."""
+        """Return an order whose trigger is met; None when there is none. Of one price and direction
+        it is the one whose level comes first on the way there, of several such the oldest."""
         due: Held | None = None
         for watch in list(self._watched):
             price = get_price(state, watch)
@@ -103,7 +114,26 @@ class Triggers:
                 del self._watched[watch]
         return due
 
-    def _iterate_met(self, heap: list[tuple[int, int, Key]], bound: int) -> Iterator[Held]:
+    def _find_heap(self, held: Held) -> tuple[list[Level], Level]:
+        """Return the heap that an order's level belongs to, and the level."""
+        entry = held.entry
+        watch = MarketId(entry.order.market), entry.is_index
+        heaps = self._watched.setdefault(watch, ([], []))
+        level = entry.level if entry.is_above else -entry.level
+        return heaps[0 if entry.is_above else 1], (level, held.sequence, held.key)
+
+    def _forget_levels(self) -> None:
+        """Drop the levels of orders that are held no more: prices may never come to them."""
+        self._watched.clear()
+        for held in self.get_all():
+            heap, level = self._find_heap(held)
+            heap.append(level)
+        for heaps in self._watched.values():
+            for heap in heaps:
+                heapify(heap)
+        self._levels = self._count
+
+    def _iterate_met(self, heap: list[Level], bound: int) -> Iterator[Held]:
         """Yield the first order that is met; forget those before it that are held no more."""
         while heap and heap[0][0] <= bound:
             _, sequence, (account, slot) = heap[0]
@@ -112,6 +142,7 @@ class Triggers:
                 yield held
                 return
             heappop(heap)
+            self._levels -= 1
 
 
 def get_price(state: State, watch: Watch) -> int | None:

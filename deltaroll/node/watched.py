@@ -17,7 +17,10 @@ class Watched:
         self._view = ViewCheck(max_view_age)
         self.monitor.checks["l1"] = self._view
         self.monitor.facts["view"] = lambda: self._view.facts
-        self.monitor.facts["alarms"] = lambda: sorted(alarm.value for alarm in self.alarms.active)
+        # Copied at once: whoever raises alarms is another thread than whoever asks.
+        self.monitor.facts["alarms"] = lambda: sorted(
+            alarm.value for alarm in tuple(self.alarms.active)
+        )
 
     def look(self, follower: Follower) -> None:
         """Take over what a follower says that has just been polled.

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from deltaroll.l1.gateway import L1Error
 from deltaroll.node.alarms import Alarm, Alarms
@@ -273,6 +273,18 @@ def test_disk__log__is_measured_with_what_lies_beside_it(registry, tmp_path):
     free = registry.get_sample_value("deltaroll_disk_free_bytes")
     assert free is not None
     assert free > 0
+
+
+def test_disk__files_go_while_it_is_measured__the_page_is_told_all_the_same(registry, tmp_path):
+    """SQLite's own log goes when the last process closes the file; a disk may be unmounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    (folder / "log.sqlite-wal").symlink_to(folder / "gone")
+    DiskMetrics(registry, folder / "log.sqlite")
+    assert registry.get_sample_value("deltaroll_log_bytes") == 0
+    (folder / "log.sqlite-wal").unlink()
+    folder.rmdir()
+    assert b"deltaroll_disk_free_bytes NaN" in generate_latest(registry)
 
 
 def test_history__behind_or_failed__is_told(registry):

@@ -307,6 +307,16 @@ def test_flush__disk_is_full__nothing_is_there_and_it_says_so(path):
     assert again.get_chunk(0) is None
 
 
+def test_record_batch__disk_is_full__it_says_so(path):
+    store = Store(path, DOMAIN)
+    store.record_batch(bytes(32), 0, 0, 1)
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="batch: database or disk is full"):
+        store.record_batch(bytes(9_000), 1, 1, 2)
+    assert store.get_next_chunk(bytes(32)) == 1
+
+
 def test_init__memory__keeps_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = Store(MEMORY, DOMAIN)

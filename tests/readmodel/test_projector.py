@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import closing
 from threading import Event
 from time import monotonic
 
@@ -18,6 +19,8 @@ from deltaroll.node.readmodel.inbox import Inbox
 from deltaroll.node.readmodel.projector import MAX_TOLD, Projector
 from deltaroll.node.readmodel.rebuild import rebuild
 from deltaroll.node.readmodel.remote import RemoteHistorian
+from deltaroll.node.store import Store, StoreError
+from deltaroll.node.wal import PAGE_BYTES
 from tests.loading import load_script
 from tests.node.support import DOMAIN
 from tests.readmodel.support import open_historian, read, read_all
@@ -261,6 +264,33 @@ def test_find_first__history_knows_more_than_the_log__is_refused(new_sqlite, tmp
     projector.close()
 
 
+def test_open_log__end_is_unreadable__the_history_is_asked_about_what_is_left(
+    new_path, new_sqlite, tmp_path
+):
+    """A page of zeros, wherever the log still opens: it must not look like an empty one."""
+    path, open_log = new_path(), load_script("sequence").open_log
+    store = Store(path, DOMAIN)
+    for number in range(400):
+        store.append(b"entry %d" % number + bytes(90))
+    store.close()
+    whole, url = path.read_bytes(), new_sqlite()
+    open_historian(url).apply([make_step(sequence) for sequence in range(3)])
+    lengths = set()
+    with closing(Projector(lambda: Historian(url, DOMAIN), tmp_path / "spill")) as projector:
+        for start in range(0, len(whole), PAGE_BYTES):
+            damaged = new_path()
+            damaged.write_bytes(whole[:start] + bytes(PAGE_BYTES) + whole[start + PAGE_BYTES :])
+            try:
+                log, first = open_log(damaged, DOMAIN, projector)
+            except StoreError:
+                continue
+            assert first == 3
+            lengths.add(log.next_sequence)
+            log.close()
+    assert len(lengths) > 1
+    assert 0 < min(lengths) < 400
+
+
 def make_batch(index: int, stage: str, branch: str = "a") -> BatchData:
     return BatchData(index, f"0x{branch}{index}", stage, 1, 100 + index, 1_000 + index)
 
@@ -325,3 +355,20 @@ def test_apply__steps_are_missing__nothing_is_written(new_sqlite):
     with pytest.raises(HistoryError, match="steps 6 to 8 are missing"):
         historian.apply([Step(9, 2_000, (Rebased(8),))])
     assert historian.get_applied() == 5
+
+
+def test_apply__steps_missing_of_a_log_that_has_grown__are_taken_from_it(new_path, new_sqlite):
+    """A node that has run for a while: its history has the log open since its first receipts."""
+    path, url = new_path(), new_sqlite()
+    sequencer, steps = make_steps(path, "trading", 0, 40)
+    historian = Historian(url, DOMAIN, path)
+    historian.apply(steps.all)
+    for _ in range(6):
+        sequencer.set_clock(sequencer.clock + 1)
+    sequencer.flush()
+    historian.apply(steps.all[:-3])
+    assert historian.apply(steps.all[-1:]) == steps.all[-1].sequence
+    historian.close()
+    whole = open_historian(new_sqlite())
+    whole.apply(steps.all)
+    assert read(open_historian(url).engine, tables.Clock) == read(whole.engine, tables.Clock)

@@ -2,7 +2,7 @@
 
 | who | does |
 |---|---|
-| oracle | two prices a second, surfaces of every expiry |
+| oracle | a price of both indices whenever the clock moves, surfaces of every expiry |
 | makers | quote perpetuals and options under protection, replace, pull, resume |
 | takers | orders of every kind, cancellations by slot, name, series and all |
 | treasurer | transfers, withdrawals, trading keys |
@@ -125,10 +125,14 @@ class Load:
     async def _be_oracle(self) -> None:
         client = await Client.open(self._port, self._domain, self.traffic)
         seconds = 0
+        told = 0
         while True:
             pong = await client.ask("ping")
             self.clock = max(self.clock, pong["result"]["clock"])
-            for index, price in self._prices.items():
+            # No price is newer than another of the same second: a second one would be refused.
+            moving = self._prices if self.clock > told else {}
+            told = self.clock
+            for index, price in list(moving.items()):
                 moved = price + self._dice.randint(-40, 40)
                 self._prices[index] = max(PRICE * 3 // 4, min(PRICE * 5 // 4, moved))
                 await self._observe(client, index)

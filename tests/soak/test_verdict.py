@@ -90,6 +90,11 @@ def test_find_problems__too_short__is_no_pass():
     assert find_problems(1, make_samples(count=3), make_traffic(), END, KINDS) == ["only 3 samples"]
 
 
+def test_find_problems__nobody_looked_towards_the_end__is_no_pass():
+    found = find_problems(30, make_samples()[:60], make_traffic(), END, KINDS)
+    assert found == ["nobody has looked for the last 738 s"]
+
+
 def test_compute_slope__line__its_slope():
     assert compute_slope([(0, 1), (1, 3), (2, 5)]) == pytest.approx(2)
     assert compute_slope([(4, 7)]) == 0

@@ -11,6 +11,8 @@ NOISE = 6.0
 MAX_UNPOSTED = 30.0
 """Seconds that a sealed chunk may wait, at an L1 block a second and a look every two."""
 MIN_SAMPLES = 8
+MAX_UNSEEN = 30.0
+"""Seconds at the end of a run that nobody may have looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ def find_problems(
     if len(samples) < MIN_SAMPLES:
         problems.append(f"only {len(samples)} samples")
         return problems
+    unseen = minutes * 60 - samples[-1].at
+    if unseen > MAX_UNSEEN:
+        problems.append(f"nobody has looked for the last {unseen:.0f} s")
     allowed = compute_allowance(minutes)
     for name, slope in compute_slopes(samples).items():
         if slope > allowed:

@@ -94,6 +94,8 @@ class Historian:
         def listen(steps: Sequence[Step]) -> None:
             self._apply(steps)
 
+        # A log that was opened a while ago does not know how long it has become.
+        self._close_store()
         tell_steps(self._open_store(), self._domain, listen, first)
         return self.get_applied()
 
@@ -144,9 +146,7 @@ class Historian:
 
     def close(self) -> None:
         """Let go of the database."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        self._close_store()
         self.engine.dispose()
 
     def abort(self) -> None:
@@ -158,6 +158,11 @@ class Historian:
                 raise HistoryError("history: no log to read")
             self._store = Store(self._path, self._domain)
         return self._store
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
     def _write_receipts(self, connection: Connection, applied: int) -> None:
         if self._path is None:
