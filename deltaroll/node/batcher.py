@@ -23,7 +23,7 @@ from deltaroll.l1.types import Header, PostedChunk
 from deltaroll.node.alarms import Alarm
 from deltaroll.node.follower import Follower
 from deltaroll.node.journal import Call, Intent
-from deltaroll.node.sender import Mined, Sender, wait_for
+from deltaroll.node.sender import Mined, Sender, is_as_written, wait_for
 from deltaroll.node.store import SealedChunk, Store
 from deltaroll.protocol.constants import MAX_CLOCK_LAG
 from deltaroll.protocol.fault import TransitionFault
@@ -243,7 +243,7 @@ class Batcher:
             if mined is None:
                 return None
             place = self._find_batch(intent)
-            if place is None and mined.content != intent.call.content:
+            if place is None and not is_as_written(intent, mined):
                 # A cancellation was faster than the batch that replaced it.
                 intent = None
                 return None

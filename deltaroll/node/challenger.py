@@ -16,7 +16,7 @@ from deltaroll.l1.commitments import compute_chunk_tree, to_header_tuple
 from deltaroll.l1.gateway import L1Error
 from deltaroll.node.follower import Follower, Fraud
 from deltaroll.node.journal import Call, Intent
-from deltaroll.node.sender import Mined, RefusedError, Sender, wait_for
+from deltaroll.node.sender import Mined, RefusedError, Sender, is_as_written, wait_for
 from deltaroll.protocol.constants import CHUNK_DEPTH
 from deltaroll.protocol.fault import Fault
 from deltaroll.protocol.hashing import ZERO_HASH, keccak
@@ -129,7 +129,7 @@ class Challenger:
             if intent is None or fraud is None:
                 return None
             mined = self._wait_for(intent, patience)
-            if mined.content == intent.call.content:
+            if is_as_written(intent, mined):
                 break
             # A cancellation was faster than the proof that replaced it.
             self.follower.poll()

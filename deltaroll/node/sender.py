@@ -109,6 +109,7 @@ class Sender:
         self.policy = policy or SendPolicy()
         self.alarms = alarms or Alarms()
         chain = gateway.provider.chain_id.to_bytes(8, "big")
+        self._nothing = Call(self.address, b"", CANCEL_GAS)
         self._journal = Journal(path, chain + to_bytes(hexstr=self.address))
         self._intents = self._journal.load()
         self._sent_in: dict[int, int] = {}
@@ -224,8 +225,7 @@ class Sender:
     def cancel(self, intent: Intent) -> None:
         """Put nothing in the place of what is on its way: it would be paid for in vain."""
         log.info("transaction_cancelled", kind=intent.kind, nonce=intent.nonce)
-        call = Call(self.address, b"", CANCEL_GAS)
-        self._journal.change(intent, CANCEL, b"", call)
+        self._journal.change(intent, CANCEL, b"", self._nothing)
         self._raise_fees(intent)
 
     def tick(self, head: BlockRef) -> None:
@@ -279,10 +279,9 @@ class Sender:
         self._unreported.discard(intent.number)
         self.alarms.set(Alarm.NONCE_TAKEN, mined is None, nonce=intent.nonce, kind=intent.kind)
         if mined is not None:
-            is_current = mined.content == intent.call.content
             log.info(
                 "transaction_mined" if mined.succeeded else "transaction_reverted",
-                kind=intent.kind if is_current else REPLACED,
+                kind=intent.kind if is_as_written(intent, mined) else REPLACED,
                 nonce=intent.nonce,
                 hash=mined.hash,
                 gas=mined.gas_used,
@@ -294,8 +293,7 @@ class Sender:
         for nonce in range(self._nonce, max(waiting, default=0)):
             if nonce not in waiting:
                 log.warning("nonce_gap", nonce=nonce)
-                call = Call(self.address, b"", CANCEL_GAS)
-                intent = self._journal.add(nonce, CANCEL, b"", call)
+                intent = self._journal.add(nonce, CANCEL, b"", self._nothing)
                 self._intents.append(intent)
                 self._sign_and_send(intent, self._compute_fees())
         self._intents.sort(key=lambda intent: intent.nonce)
@@ -470,6 +468,11 @@ class Sender:
             return int(answer, 16)
         except (TypeError, ValueError) as problem:
             raise L1Error(f"L1: {method}: no number: {answer!r}") from problem
+
+
+def is_as_written(intent: Intent, mined: Mined) -> bool:
+    """Return whether L1 took what an intent is for now, not an earlier attempt at its nonce."""
+    return mined.content == intent.call.content
 
 
 def wait_for(what: str, look: Callable[[], Result | None], patience: float) -> Result:
